@@ -1,0 +1,1 @@
+"""Firmware over the air: package format, codecs, transport cipher, download."""

@@ -1,0 +1,1 @@
+"""The world around the device: flash, bootloader, board, reference cloud, command line."""

@@ -1,0 +1,1 @@
+"""Bootloader behaviour: a function of flash content that returns what happens next and writes a console."""

@@ -1,0 +1,1 @@
+"""The `cloudsim` command: one small file per command group."""

@@ -1,0 +1,1 @@
+"""Emulated NOR flash, FAL partitions, image files and the EasyFlash ENV on them."""
