@@ -1,0 +1,96 @@
+"""HTTP for one device, on requests: exactly the headers the core asks for, nothing added by the library."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from urllib3.util import SKIP_HEADER
+
+from cloudsdk.events import HttpData, HttpEnded, HttpFailed, HttpOpened, HttpRequest
+from cloudsdk.limits import Limits
+
+_log = logging.getLogger(__name__)
+
+READ_SIZE: Final = 1024  # bytes per event, the original's receive buffer
+AHEAD: Final = 64  # events of one request that may wait to be handled
+_REDIRECTS: Final = (301, 302)
+
+HttpEvent = HttpOpened | HttpData | HttpEnded | HttpFailed
+
+
+class HttpExchange(threading.Thread):
+    """One request and its response, read no faster than the device handles it."""
+
+    def __init__(
+        self, effect: HttpRequest, limits: Limits, post: Callable[["HttpExchange", HttpEvent], None]
+    ) -> None:
+        super().__init__(name=effect.request, daemon=True)
+        self.effect = effect
+        self.cancelled = False
+        self._limits = limits
+        self._post = post
+        self._room = threading.Semaphore(AHEAD)
+
+    def handled(self) -> None:
+        """The device has taken one event of this exchange."""
+        self._room.release()
+
+    def cancel(self) -> None:
+        """Nothing more is wanted; the connection closes as soon as the thread notices."""
+        self.cancelled = True
+        self._room.release()
+
+    def run(self) -> None:
+        name = self.effect.request
+        try:
+            with self._open() as response:
+                headers = {key.lower(): value for key, value in response.headers.items()}
+                self._send(HttpOpened(name, response.status_code, headers))
+                raw = response.raw
+                raw.enforce_content_length = False  # the core decides what a short body means
+                while not self.cancelled and (data := raw.read(READ_SIZE, decode_content=False)):
+                    self._send(HttpData(name, data))
+            self._send(HttpEnded(name))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
+            reason = _reason(exc)
+            _log.debug("%s: %s", name, reason)
+            self._send(HttpFailed(name, reason))
+
+    def _send(self, event: HttpEvent) -> None:
+        self._room.acquire()
+        if not self.cancelled:
+            self._post(self, event)
+
+    def _open(self) -> requests.Response:
+        url, headers = self.effect.url, dict(self.effect.headers)
+        session = requests.Session()
+        session.trust_env = False  # neither proxies nor .netrc: a board has none
+        session.headers.clear()
+        for _ in range(self._limits.redirects + 1):
+            wanted = {**headers, "Accept-Encoding": SKIP_HEADER}
+            prepared = session.prepare_request(
+                requests.Request(self.effect.method, url, headers=wanted, data=self.effect.body)
+            )
+            response = session.send(
+                prepared, stream=True, timeout=self._limits.http_timeout, allow_redirects=False
+            )
+            location = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or not location:
+                return response
+            response.close()
+            url = urljoin(url, location)
+            headers["Host"] = urlsplit(url).hostname or ""
+        raise requests.TooManyRedirects(f"more than {self._limits.redirects} redirects")
+
+
+def _reason(exc: Exception) -> str:
+    """One line that names the cause, without the library's object addresses."""
+    if isinstance(exc, requests.Timeout | urllib3.exceptions.TimeoutError):
+        return "timeout"
+    if isinstance(exc, requests.ConnectionError):
+        return "no connection"
+    return type(exc).__name__

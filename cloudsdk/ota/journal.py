@@ -1,0 +1,170 @@
+"""The break point of a download, kept on flash so that it survives a loss of power.
+
+The bootloader erases the first 4096 bytes of `download` at every boot with a good application (rbl-format
+3.4a), so those bytes are staged elsewhere until everything else is there. Both the staged bytes and the record
+live in the last erase blocks of `download`:
+
+    | first block | package body ...            | staged first 4096 bytes | record, checkpoints |
+    0             4096                          staging                   record            size
+
+A checkpoint is a cell that is programmed once its bytes are on flash, never before; a torn cell therefore
+still tells the truth. No cell is programmed twice, so that parts with error correction take it, too. A package
+that reaches into the journal's blocks is downloaded without one.
+
+The decryption chain needs no room: the cipher blocks before the break point are made again from the plain
+bytes, since CBC and the key determine them.
+"""
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from cloudsdk.fal import Partition
+from cloudsdk.ota.transport import IV_LENGTH, cipher
+
+STAGED: Final = 4096  # bytes at the start of `download` that the bootloader erases
+_MAGIC: Final = 0x4A444C43  # "CLDJ"
+_RECORD: Final = struct.Struct("<I I 32s B 147s")  # magic, total, identity, ETag length, ETag; then CRC-32
+_CRC: Final = struct.Struct("<I")
+_CELL: Final = 8  # bytes, the coarsest program unit of the supported parts
+_USED_CELL: Final = bytes(_CELL)
+_ETAG_ROOM: Final = 147
+_READ: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a break point belongs to. A resumed download with another identity starts afresh."""
+
+    device_id: str
+    partition: str
+    version: str
+    size: int
+
+    def digest(self) -> bytes:
+        text = "\0".join((self.device_id, self.partition, self.version, str(self.size)))
+        return hashlib.sha256(text.encode()).digest()
+
+
+def _round_up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit
+
+
+def is_blank(data: bytes) -> bool:
+    return data.count(0xFF) == len(data)
+
+
+class Journal:
+    """The journal of one download of `total` bytes (already rounded to cipher blocks)."""
+
+    def __init__(self, partition: Partition, total: int) -> None:
+        block = partition.block_size
+        self._partition = partition
+        self._total = total
+        self._step = max(STAGED, block)
+        self._consumed_cell = _round_up(_RECORD.size + _CRC.size, _CELL)
+        self._first_cell = self._consumed_cell + _CELL
+        cells = -(-partition.size // self._step)
+        record_room = _round_up(self._first_cell + cells * _CELL, block)
+        self._record = partition.size - record_room
+        self._staging = self._record - _round_up(STAGED, block)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the package leaves the journal's blocks alone."""
+        return self._total <= self._staging
+
+    def begin(self) -> None:
+        """Forget what was there, the record first, and make room for a new download."""
+        self._partition.erase(self._record, self._partition.size - self._record)
+        self._partition.erase(self._staging, STAGED)
+
+    def open(self, identity: Identity, etag: str | None) -> None:
+        """Store what is being downloaded; before the first byte of the body is written."""
+        tag = (etag or "").encode("latin-1", "replace")
+        if len(tag) > _ETAG_ROOM:
+            tag = b""
+        record = _RECORD.pack(_MAGIC, self._total, identity.digest(), len(tag), tag)
+        record += _CRC.pack(zlib.crc32(record))
+        self._partition.write(self._record, record.ljust(self._consumed_cell, b"\xff"))
+
+    def load(self, identity: Identity) -> "BreakPoint | None":
+        """The break point of an unfinished download of the same identity, or None."""
+        record = self._partition.read(self._record, _RECORD.size + _CRC.size)
+        magic, total, digest, tag_length, tag = _RECORD.unpack_from(record)
+        (crc,) = _CRC.unpack_from(record, _RECORD.size)
+        consumed = self._partition.read(self._record + self._consumed_cell, _CELL)
+        if (
+            magic != _MAGIC
+            or crc != zlib.crc32(record[: _RECORD.size])
+            or total != self._total
+            or digest != identity.digest()
+            or not is_blank(consumed)
+        ):
+            return None
+        offset = min(self._total, self._checkpoints() * self._step)
+        if offset == 0:
+            return None
+        return BreakPoint(offset, tag[:tag_length].decode("latin-1") or None)
+
+    def _checkpoints(self) -> int:
+        count = -(-self._total // self._step)
+        cells = self._partition.read(self._record + self._first_cell, count * _CELL)
+        for index in range(count):
+            if is_blank(cells[index * _CELL : (index + 1) * _CELL]):
+                return index
+        return count
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write bytes of the package where they belong, then every checkpoint they complete."""
+        home = self._staging + offset if offset < STAGED else offset
+        self._partition.write(home, data)
+        end = offset + len(data)
+        first = offset // self._step
+        last = -(-end // self._step) if end == self._total else end // self._step
+        for index in range(first, last):
+            self._partition.write(self._record + self._first_cell + index * _CELL, _USED_CELL)
+
+    def clear_unconfirmed(self, offset: int) -> None:
+        """Make the bytes from the break point on programmable again: a torn write may have left some."""
+        end = min(_round_up(self._total, self._partition.block_size), self._staging)
+        stop = min(offset + self._step, end)
+        if offset < stop and not is_blank(self._partition.read(offset, stop - offset)):
+            self._partition.erase(offset, stop - offset)
+
+    def chaining_value(self, device_key: str, offset: int) -> bytes:
+        """The cipher block before `offset`, made again from the plain bytes on flash."""
+        encryptor = cipher(device_key).encryptor()
+        last = b""
+        for piece in self._plain(offset):
+            last = encryptor.update(piece)
+        return last[-IV_LENGTH:]
+
+    def _plain(self, end: int) -> Iterator[bytes]:
+        yield self._partition.read(self._staging, min(STAGED, end))
+        for offset in range(STAGED, end, _READ):
+            yield self._partition.read(offset, min(_READ, end - offset))
+
+    def put_first_block(self) -> None:
+        """Move the staged bytes to the start of `download`: from here on the bootloader sees a package."""
+        length = min(STAGED, self._total)
+        if not is_blank(self._partition.read(0, length)):
+            self._partition.erase(0, length)
+        self._partition.write(0, self._partition.read(self._staging, length))
+
+    def consume(self) -> None:
+        """Never resume this download again: it was handed over, or it was found bad."""
+        cell = self._record + self._consumed_cell
+        if is_blank(self._partition.read(cell, _CELL)):
+            self._partition.write(cell, _USED_CELL)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakPoint:
+    """Where a download goes on: bytes before `offset` are on flash."""
+
+    offset: int
+    etag: str | None

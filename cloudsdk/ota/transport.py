@@ -1,0 +1,19 @@
+"""The cipher a package is sent in, whatever the package itself uses: AES-256-CBC per device (protocol 3.4)."""
+
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+CIPHER_BLOCK: Final = 16  # bytes
+IV_LENGTH: Final = 16  # bytes
+
+
+def rounded(size: int) -> int:
+    """`size` in bytes rounded up to whole cipher blocks: what is sent, decrypted and written."""
+    return -(-size // CIPHER_BLOCK) * CIPHER_BLOCK
+
+
+def cipher(device_key: str, iv: bytes | None = None) -> Cipher[modes.CBC]:
+    """Key = the 32 ASCII characters of DeviceKey, IV = its first 16 unless a chaining value is given."""
+    key = device_key.encode("ascii")
+    return Cipher(algorithms.AES(key), modes.CBC(iv if iv is not None else key[:IV_LENGTH]))

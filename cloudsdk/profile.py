@@ -1,0 +1,64 @@
+"""Where a device follows CloudSDK 2.0.0 to the letter, and where it keeps the manual's promises.
+
+Each difference is one named switch, so that a cloud engineer can test against either or mix them.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from cloudsdk.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Behaviour switches; the section that states the original's behaviour stands behind each."""
+
+    name: str
+    #: The break point of a download is kept on flash and survives a reset (3.5: RAM only in 2.0.0).
+    resume_survives_reset: bool
+    #: A resumed answer must continue the same body, by Content-Range and ETag (3.3: any 206 does in 2.0.0).
+    checks_resumed_body: bool
+    #: Of the messages queued while one packet is handled only the first is sent (2.3 item 1).
+    one_publish_per_packet: bool
+    #: Every PUBLISH carries packet id 1 and is never tracked (2.3 item 2, as recorded).
+    constant_packet_id: bool
+    #: A new SN that starts with the stored one counts as unchanged, an empty `cld_act` as true (1.1).
+    compares_stored_length: bool
+    #: A complete set updates only `cld_dev_mver`, although `cld_ota_mver` is reported after a reboot (1.4).
+    keeps_stale_task_version: bool
+    #: The thread that calls init goes on before `cld_network` runs, as in the recordings; on a board the
+    #: SDK's thread has the higher priority and prints first (6).
+    init_caller_runs_first: bool
+
+
+V2_0_0: Final = Profile(
+    name="v2.0.0",
+    resume_survives_reset=False,
+    checks_resumed_body=False,
+    one_publish_per_packet=True,
+    constant_packet_id=True,
+    compares_stored_length=True,
+    keeps_stale_task_version=True,
+    init_caller_runs_first=True,
+)
+
+MANUAL: Final = Profile(
+    name="manual",
+    resume_survives_reset=True,
+    checks_resumed_body=True,
+    one_publish_per_packet=False,
+    constant_packet_id=False,
+    compares_stored_length=False,
+    keeps_stale_task_version=False,
+    init_caller_runs_first=False,
+)
+
+PROFILES: Final = {profile.name: profile for profile in (MANUAL, V2_0_0)}
+
+
+def profile_named(name: str) -> Profile:
+    """The profile of that name; raises `UsageError` naming the known ones."""
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise UsageError(f"unknown profile {name!r}: choose one of {', '.join(PROFILES)}") from None

@@ -1,0 +1,495 @@
+"""The CloudSDK core: activation, MQTT, data points and OTA as one state machine without IO.
+
+`Session.handle(event)` takes what happened and returns what is to be done, in order. Flash and ENV are
+synchronous ports; sockets, threads and the clock live in a runtime such as `cloudsdk.client`. Delays are
+asked for with `StartTimer`, so the core needs no clock of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from cloudsdk import activation, console, env
+from cloudsdk import events as ev
+from cloudsdk.activation import ActivationError, Credentials
+from cloudsdk.cjson import Json, JsonError
+from cloudsdk.datapoints import DataPoint, Received, Topics, envelope, is_on, received
+from cloudsdk.env import Env, EnvError
+from cloudsdk.fal import PartitionTable
+from cloudsdk.limits import Limits
+from cloudsdk.ota.download import HTTP_OK, USER_AGENT, Download, DownloadContext, Outcome
+from cloudsdk.ota.rt_ota import RtOta
+from cloudsdk.ota.task import UPGRADE_MODES, OtaTask, TaskError, TaskFirmware, parse_task
+from cloudsdk.port import OtaStatus, Port
+from cloudsdk.profile import MANUAL, Profile
+
+SDK_VERSION: Final = "2.0.0"
+INITIAL_VERSION: Final = "0.0"
+NO_FIRMWARE: Final = "0.0"
+
+_ACTIVATION: Final = "activation"
+_ACTIVATION_RETRY: Final = "activation-retry"
+_DOWNLOAD_RETRY: Final = "download-retry"
+_MQTT_RECONNECT: Final = "mqtt-reconnect"
+_MQTT_ANSWER: Final = "mqtt-answer"
+_MQTT_SILENCE: Final = "mqtt-silence"
+
+
+OTA_LIBRARY_VERSION: Final = "0.1.3"
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The board's side of the SDK: its flash partitions and its ENV."""
+
+    partitions: PartitionTable
+    env: Env
+
+
+def application_ota(partitions: PartitionTable, write: Callable[[str], None]) -> RtOta:
+    """The rt_ota library as the application links it."""
+    return RtOta(partitions, write, version=OTA_LIBRARY_VERSION)
+
+
+class Session:
+    """One device's CloudSDK from `rt_cld_sdk_init` to the next reset."""
+
+    def __init__(
+        self,
+        port: Port,
+        storage: Storage,
+        *,
+        profile: Profile = MANUAL,
+        limits: Limits | None = None,
+        make_ota: Callable[[PartitionTable, Callable[[str], None]], RtOta] = application_ota,
+    ) -> None:
+        self.activated = False
+        self.activation_failures = 0
+        self.last_activation_error = ""
+        self.online = False
+        self._port = port
+        self._partitions = storage.partitions
+        self._env = storage.env
+        self._profile = profile
+        self._limits = limits or Limits()
+        self._effects: list[ev.Effect] = []
+        self._ota = make_ota(storage.partitions, self._text)
+        self._published = 0
+        self._started = False
+        self._activation_status = 0
+        self._activation_body = bytearray()
+        self._credentials: Credentials | None = None
+        self._user = ""
+        self._password = ""
+        self._version = ""
+        self._topics = Topics("", "")
+        self._task: OtaTask | None = None
+        self._download: Download | None = None
+        self._download_number = 0
+        self._download_opened = False
+        self._handlers: dict[int, Callable[[Received], bool]] = {
+            DataPoint.VERSION_QUERY: self._on_version_query,
+            DataPoint.OTA_TASK: self._on_task,
+            DataPoint.LOG_SWITCH: self._on_log_switch,
+        }
+        self._timers: dict[str, Callable[[], None]] = {
+            _ACTIVATION_RETRY: self._network_thread,
+            _DOWNLOAD_RETRY: self._retry_download,
+            _MQTT_RECONNECT: self._connect_mqtt,
+            _MQTT_ANSWER: self._no_answer,
+            _MQTT_SILENCE: self._ping,
+        }
+
+    # --- the one entry point ------------------------------------------------------------------------
+
+    def handle(self, event: ev.Event) -> list[ev.Effect]:
+        """What is to be done because of `event`, in order."""
+        self._effects = []
+        self._published = 0
+        match event:
+            case ev.Started():
+                self._start()
+            case ev.TimerFired(name):
+                self._timers[name]()
+            case ev.HttpOpened() | ev.HttpData() | ev.HttpEnded() | ev.HttpFailed():
+                if event.request == _ACTIVATION:
+                    self._on_activation(event)
+                elif event.request == self._download_request and self._download is not None:
+                    self._on_download(self._download, event)
+            case ev.MqttConnected():
+                self._emit(ev.MqttSubscribe(self._topics.subscription))
+                self._emit(ev.StartTimer(_MQTT_ANSWER, self._limits.mqtt_answer))
+            case ev.MqttSubscribed():
+                self._on_subscribed()
+            case ev.MqttMessage(_, payload):
+                self._heard()
+                self._on_message(payload)
+            case ev.MqttPong():
+                self._heard()
+            case ev.MqttRefused(code):
+                self._text(console.error("MQTT", f"MQTT connect error({code}): connection refused"))
+                self._no_answer()
+            case ev.MqttUnreachable():
+                self._text(console.error("MQTT", "Net connect error(-1)"))
+                self._lose_mqtt()
+            case ev.MqttLost():
+                self._lose_mqtt()
+        return self._effects
+
+    @property
+    def unfinished(self) -> list[ev.Effect]:
+        """What the last `handle` had asked for when an exception such as a loss of power cut it short."""
+        return self._effects
+
+    def _emit(self, effect: ev.Effect) -> None:
+        self._effects.append(effect)
+
+    def _text(self, text: str) -> None:
+        self._effects.append(ev.ConsoleText(text))
+
+    # --- start and activation (1) -------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._started:
+            return
+        self._started = True
+        self._ota.init()
+        initialised = console.info("cld", f"RT-Thread CloudSDK package(V{SDK_VERSION}) initialize success.")
+        if self._profile.init_caller_runs_first:
+            self._text(initialised)
+            self._network_thread()
+        else:
+            self._network_thread()
+            self._text(initialised)
+
+    def _network_thread(self) -> None:
+        """One pass of the original's thread `cld_network`."""
+        store = self._env
+        stored_sn, activated = store.get(env.SN), store.get(env.ACTIVATED)
+        if stored_sn is None or activated is None or not self._same_sn(stored_sn):
+            self._save_env({env.ACTIVATED: "false"})
+            self._text(console.info("cld", "The device has not been activated, now will activate!"))
+            self._activate()
+        elif not self._is_true(activated):
+            self._activate()
+        else:
+            self._text(console.info("cld", "The device has been activated successfully!"))
+            self._start_mqtt()
+
+    def _same_sn(self, stored: str) -> bool:
+        return (
+            self._port.sn.startswith(stored)
+            if self._profile.compares_stored_length
+            else self._port.sn == stored
+        )
+
+    def _is_true(self, stored: str) -> bool:
+        return "true".startswith(stored) if self._profile.compares_stored_length else stored == "true"
+
+    def _activate(self) -> None:
+        port = self._port
+        body = activation.request_body(product_id=port.product_id, product_key=port.product_key, sn=port.sn)
+        headers = (
+            ("Content-Length", str(len(body))),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("Host", urlsplit(port.activation_url).hostname or ""),
+            ("User-Agent", USER_AGENT),
+            ("Accept", "*/*"),
+        )
+        self._activation_status = 0
+        self._activation_body.clear()
+        self._emit(ev.HttpRequest(_ACTIVATION, "POST", port.activation_url, headers, body))
+
+    def _on_activation(self, event: ev.HttpOpened | ev.HttpData | ev.HttpEnded | ev.HttpFailed) -> None:
+        match event:
+            case ev.HttpOpened(_, status):
+                self._activation_status = status
+            case ev.HttpData(_, data):
+                room = self._limits.activation_response - len(self._activation_body)
+                self._activation_body += data[:room]
+            case ev.HttpFailed(_, reason):
+                self._activation_failed(reason, "HTTP response error !")
+            case ev.HttpEnded():
+                if self._activation_status == HTTP_OK:
+                    self._activated()
+                    return
+                self._text(
+                    console.error("web", f"post failed, handle response({self._activation_status}) error.")
+                )
+                self._activation_failed(f"HTTP status {self._activation_status}", "HTTP response error !")
+
+    def _activation_failed(self, reason: str, line: str) -> None:
+        self.activation_failures += 1
+        self.last_activation_error = reason
+        self._text(console.error("cld", f"Device activate failed! {line}"))
+        if self.activation_failures == self._limits.activation_attempts:
+            self._emit(ev.GiveUp())
+        else:
+            self._emit(ev.StartTimer(_ACTIVATION_RETRY, self._limits.activation_retry))
+
+    def _activated(self) -> None:
+        try:
+            credentials = activation.parse_response(bytes(self._activation_body))
+        except ActivationError as exc:
+            self._activation_failed(str(exc), "cJSON parse error return NULL !")
+            return
+        stored = self._save_env(
+            {
+                env.USER: credentials.device_id,
+                env.PASSWORD: credentials.password,
+                env.DEVICE_ID: credentials.device_id,
+                env.DEVICE_KEY: credentials.device_key,
+                env.SN: self._port.sn,
+                env.DEVICE_VERSION: INITIAL_VERSION,
+            }
+        )
+        if not stored:
+            self._text(
+                console.error("cld", "Set device information to easyflash failed! save environment error!")
+            )
+            self._activation_failed("ENV could not be saved", "Set device information to easyflash!")
+            return
+        self._text(console.info("cld", "The device has been activated successfully!"))
+        if not self._save_env({env.ACTIVATED: "true"}):
+            self._text(
+                console.error(
+                    "cld",
+                    "Check device information failed! Set and save  devinfo_activated environment error!",
+                )
+            )
+        self._start_mqtt()
+
+    def _save_env(self, values: dict[str, str]) -> bool:
+        store = self._env
+        try:
+            for key, value in values.items():
+                store.set(key, value)
+            store.save()
+        except EnvError:
+            return False
+        return True
+
+    # --- MQTT (2) -----------------------------------------------------------------------------------
+
+    def _start_mqtt(self) -> None:
+        store = self._env
+        self.activated = True
+        device_id, key = store.get(env.DEVICE_ID) or "", store.get(env.DEVICE_KEY) or ""
+        self._user, self._password = store.get(env.USER) or "", store.get(env.PASSWORD) or ""
+        self._credentials = Credentials(device_id, key)
+        self._topics = Topics(self._port.product_id, device_id)
+        self._version = self._stored_version()
+        self._text(console.info("cld.mqtt", "CloudSDK MQTT server is startup!"))
+        self._connect_mqtt()
+
+    def _stored_version(self) -> str:
+        """The version that is reported: of the task last downloaded, else the device's (1.4)."""
+        store = self._env
+        task = store.get(env.OTA_TASK_VERSION)
+        complete = task is not None and all(
+            store.get(key) is not None for key in (env.OTA_NAME, env.OTA_FIRMWARE_VERSION)
+        )
+        return (task if complete else store.get(env.DEVICE_VERSION)) or ""
+
+    @property
+    def _device_id(self) -> str:
+        return self._credentials.device_id if self._credentials is not None else ""
+
+    def _connect_mqtt(self) -> None:
+        self._emit(
+            ev.MqttConnect(
+                address=self._port.mqtt_address,
+                client_id=self._device_id,
+                user=self._user,
+                password=self._password,
+                will_topic=self._topics.publish(DataPoint.ONLINE),
+                will_payload=envelope(self._device_id, DataPoint.ONLINE, False),
+                keepalive=self._limits.mqtt_keepalive,
+            )
+        )
+        self._emit(ev.StartTimer(_MQTT_ANSWER, self._limits.mqtt_answer))
+
+    def _on_subscribed(self) -> None:
+        self.online = True
+        self._text(console.info("MQTT", "MQTT server connect success"))
+        self._text(console.info("MQTT", f"Subscribe #0 {self._topics.subscription} OK!"))
+        self._publish(DataPoint.ONLINE, True)
+        self._report_version()
+        self._heard()
+
+    def _heard(self) -> None:
+        """Something arrived: the connection is alive."""
+        self._emit(ev.StopTimer(_MQTT_ANSWER))
+        self._emit(ev.StartTimer(_MQTT_SILENCE, self._limits.mqtt_silence))
+
+    def _lose_mqtt(self) -> None:
+        self.online = False
+        self._text(console.error("cld.mqtt", "MQTT connection is disconnect!"))
+        self._emit(ev.StopTimer(_MQTT_ANSWER))
+        self._emit(ev.StopTimer(_MQTT_SILENCE))
+        self._emit(ev.StartTimer(_MQTT_RECONNECT, self._limits.mqtt_reconnect))
+
+    def _publish(self, dp: DataPoint, value: Json) -> None:
+        self._published += 1
+        if self._published == 1 or not self._profile.one_publish_per_packet:
+            self._emit(ev.MqttPublish(self._topics.publish(dp), envelope(self._device_id, dp, value)))
+
+    def _report_version(self) -> None:
+        self._publish(DataPoint.VERSION, {"version": self._version})
+
+    def _retry_download(self) -> None:
+        if self._download is not None:
+            self._attempt(self._download)
+
+    def _no_answer(self) -> None:
+        self._emit(ev.MqttDrop())
+        self._lose_mqtt()
+
+    def _ping(self) -> None:
+        self._emit(ev.MqttPing())
+        self._emit(ev.StartTimer(_MQTT_ANSWER, self._limits.mqtt_answer))
+
+    # --- data points (2.4) --------------------------------------------------------------------------
+
+    def _on_message(self, payload: bytes) -> None:
+        try:
+            elements = list(received(payload))
+        except JsonError:
+            self._text(console.error("cld.mqtt", "MQTT callback failed! cJSON parse error return NULL !"))
+            return
+        for element in elements:
+            handler = self._handlers.get(element.dp)
+            if handler is not None and not handler(element):
+                self._text(
+                    console.error("cld.mqtt", f"MQTT callback failed ! data handler DP : {element.dp} .")
+                )
+
+    def _on_version_query(self, _element: Received) -> bool:
+        self._report_version()
+        return True
+
+    def _on_log_switch(self, element: Received) -> bool:
+        if not element.has_value:
+            self._text(
+                console.error("cld.mqtt", "Device log control failed! cJSON get object item(value) error !")
+            )
+            return False
+        wanted = is_on(element.value)
+        if not wanted:
+            self._text(console.info("cld.mqtt", "Web Log is closing..."))
+        self._publish(DataPoint.LOG_STATE, wanted)
+        return True
+
+    # --- OTA (3) ------------------------------------------------------------------------------------
+
+    def _on_task(self, element: Received) -> bool:
+        try:
+            task = parse_task(element.value)
+        except TaskError:
+            self._text(
+                console.error("cld.mqtt", "Device OTA task failed! cJSON get object item(value) error !")
+            )
+            return False
+        self._task = task
+        for firmware in task.firmwares:
+            if firmware.upgrade_mode not in UPGRADE_MODES:
+                self._text(console.error("cld.mqtt", f"Input upgrade mode({firmware.upgrade_mode}) error !"))
+            installed = self._ota.firmware_version(firmware.type) or NO_FIRMWARE
+            if installed != firmware.file_version:
+                self._begin_download(firmware)
+                return True
+        return self._set_is_complete(task.version)
+
+    def _set_is_complete(self, version: str) -> bool:
+        values = {env.DEVICE_VERSION: version}
+        if not self._profile.keeps_stale_task_version and self._env.get(env.OTA_TASK_VERSION) is not None:
+            values[env.OTA_TASK_VERSION] = version
+        self._version = version
+        if not self._save_env(values):
+            self._text(
+                console.error(
+                    "cld.mqtt", f"Device OTA task failed! Set and save major version({version}) error !"
+                )
+            )
+            return False
+        return True
+
+    def _begin_download(self, firmware: TaskFirmware) -> None:
+        if self._download is not None:
+            self._download.firmware = firmware
+            return
+        assert self._credentials is not None  # noqa: S101 - a task cannot arrive before activation
+        self._port.ota_start()
+        context = DownloadContext(
+            device_id=self._device_id,
+            device_key=self._credentials.device_key,
+            ota=self._ota,
+            partitions=self._partitions,
+            profile=self._profile,
+            limits=self._limits,
+            write=self._text,
+        )
+        self._download = Download(context, firmware)
+        self._attempt(self._download)
+
+    @property
+    def _download_request(self) -> str:
+        return f"download-{self._download_number}"
+
+    def _attempt(self, download: Download) -> None:
+        self._download_number += 1
+        self._download_opened = False
+        started = download.start(self._download_request)
+        if isinstance(started, ev.HttpRequest):
+            self._emit(started)
+        else:
+            self._conclude(download, started)
+
+    def _on_download(
+        self, download: Download, event: ev.HttpOpened | ev.HttpData | ev.HttpEnded | ev.HttpFailed
+    ) -> None:
+        match event:
+            case ev.HttpOpened(_, status, headers):
+                self._download_opened = True
+                outcome = download.opened(status, headers)
+            case ev.HttpData(_, data):
+                outcome = download.data(data)
+            case ev.HttpEnded():
+                outcome = download.ended()
+            case ev.HttpFailed():
+                outcome = download.broken(opened=self._download_opened)
+        if outcome is not Outcome.CONTINUE:
+            self._emit(ev.HttpCancel(event.request))
+            self._conclude(download, outcome)
+
+    def _conclude(self, download: Download, outcome: Outcome) -> None:
+        if outcome is Outcome.RETRY:
+            self._download_number += 1  # whatever the old connection still brings is ignored
+            self._emit(ev.StartTimer(_DOWNLOAD_RETRY, self._limits.download_retry))
+        elif outcome is Outcome.FAILED:
+            self._download = None
+            self._end(OtaStatus.FAILED)
+        elif self._store_result(download.firmware):
+            download.handed_over()
+            self._download = None
+            self._end(OtaStatus.OK)
+
+    def _store_result(self, firmware: TaskFirmware) -> bool:
+        """After the last firmware of the task, remember its version; it is reported after the reset."""
+        task = self._task
+        if task is None or firmware != task.firmwares[-1]:
+            return True
+        values = {
+            env.OTA_NAME: firmware.type,
+            env.OTA_FIRMWARE_VERSION: firmware.file_version,
+            env.OTA_TASK_VERSION: task.version,
+        }
+        if self._save_env(values):
+            return True
+        self._text(console.error("cld.ota", "Firmware download retry failed! save environment error!"))
+        return False
+
+    def _end(self, status: OtaStatus) -> None:
+        if self._port.ota_end(status):
+            self._emit(ev.Reset())

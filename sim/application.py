@@ -1,0 +1,53 @@
+"""The application on the board: RT-Thread's start-up lines, the ENV, and the CloudSDK on top (console.md 2)."""
+
+from collections.abc import Callable
+from typing import Final
+
+from cloudsdk import console
+from cloudsdk.client import CloudClient
+from cloudsdk.limits import Limits
+from cloudsdk.port import Port
+from cloudsdk.profile import Profile
+from cloudsdk.session import Session, Storage
+from sim.board import Board
+from sim.bootloader.rt_ota import APP, FAL_VERSION
+from sim.flash.easyflash import EasyFlashEnv
+from sim.flash.layout import BoardLayout
+
+ENV_PARTITION: Final = "easyflash"
+
+
+def kernel_banner(layout: BoardLayout) -> str:
+    """What `rt_show_version` prints, an empty line first (console.md 2.1)."""
+    kernel = layout.kernel
+    last_year = 2019 if kernel.version >= "4" else 2018
+    return (
+        "\n \\ | /\n"
+        "- RT -     Thread Operating System\n"
+        f" / | \\     {kernel.version} build {kernel.build}\n"
+        f" 2006 - {last_year} Copyright by rt-thread team\n"
+    )
+
+
+class Application:
+    """One run of the firmware in partition `app`, from the jump to the next reset."""
+
+    def __init__(
+        self, board: Board, port: Port, *, profile: Profile, limits: Limits, write: Callable[[str], None]
+    ) -> None:
+        self._board = board
+        self._write = write
+        self._env = EasyFlashEnv(board.partition(ENV_PARTITION), console=write)
+        self.session = Session(port, Storage(board.partitions, self._env), profile=profile, limits=limits)
+        self.client = CloudClient(self.session, profile=profile, limits=limits, console=write)
+
+    def start(self) -> None:
+        """Everything before the SDK: kernel, drivers, ENV."""
+        write, installed = self._write, self._board.installed(APP)
+        write(kernel_banner(self._board.layout))
+        write("lwIP-2.0.2 initialized!\n")
+        write(console.info("SAL_SKT", "Socket Abstraction Layer initialize success."))
+        write(console.fal_info(f"RT-Thread Flash Abstraction Layer (V{FAL_VERSION}) initialize success."))
+        self._env.init()
+        version = installed.version_text if installed is not None else "unknown"
+        write(f"{console.RESET}[D/main] The current version of APP firmware is {version}{console.RESET}\n")

@@ -1,0 +1,220 @@
+"""`cloudsim board`: make a board directory, boot it, put files into its partitions and take them out."""
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cloudsdk.errors import CloudSdkError, UsageError
+from sim.board import BoardError, create_board, open_board
+from sim.bootloader.rt_ota import BootloaderKeys, BootOutcome, BootResult
+from sim.cli.output import echo_console, echo_json, json_option
+from sim.flash.fal import table_lines
+from sim.flash.layout import load_board
+from sim.flash.power import CutMoment, FlashOperation, PowerCut
+
+KEY_LENGTH = 32
+IV_LENGTH = 16
+
+
+class FileTooLargeError(CloudSdkError):
+    """A file does not fit the partition it is meant for."""
+
+    code = "board.file-too-large"
+
+
+def bootloader_keys(key: str | None, iv: str | None) -> BootloaderKeys | None:
+    """Key and IV given on a command line, or None when neither is. Raises `UsageError` for wrong lengths."""
+    if key is None and iv is None:
+        return None
+    default = BootloaderKeys()
+    values = []
+    for name, text, length in (("key", key, KEY_LENGTH), ("IV", iv, IV_LENGTH)):
+        if text is not None and (len(text) != length or not text.isascii()):
+            raise UsageError(f"the {name} must be {length} ASCII characters")
+        values.append(
+            text.encode("ascii") if text is not None else default.key if name == "key" else default.iv
+        )
+    return BootloaderKeys(*values)
+
+
+def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--key` and `--iv` of the board's bootloader."""
+    command = click.option("--iv", envvar="CLOUDSIM_IV", help="IV of the bootloader, 16 characters.")(command)
+    return click.option(
+        "--key", envvar="CLOUDSIM_KEY", help="AES key of the bootloader, 32 characters; or set CLOUDSIM_KEY."
+    )(command)
+
+
+def read_input(path: Path) -> bytes:
+    """The content of a file the user named. Raises `UsageError` when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise UsageError(f"cannot read {str(path)!r}: {exc.strerror}") from exc
+
+
+def write_output(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all. Raises `BoardError` when that fails."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as exc:
+        raise BoardError(f"cannot write {str(path)!r}: {exc.strerror}") from exc
+
+
+@click.group()
+def board() -> None:
+    """Simulated boards: a directory with one flash image per device."""
+
+
+_directory = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+
+
+@board.command()
+@_directory
+@click.option(
+    "--board", "layout", default="iot-board", show_default=True, help="Board name, or a layout file."
+)
+@click.option("--app-version", default="1.0.0", show_default=True, help="Version of the application in it.")
+@click.option("--blank", is_flag=True, help="Only the bootloader, no application.")
+@key_options
+@json_option
+def new(
+    directory: Path,
+    layout: str,
+    app_version: str,
+    blank: bool,
+    key: str | None,
+    iv: str | None,
+    as_json: bool,
+) -> None:
+    """Make a board in DIR: bootloader, application, everything else erased."""
+    facts = load_board(layout)
+    create_board(directory, facts, app_version=None if blank else app_version, keys=bootloader_keys(key, iv))
+    if as_json:
+        devices = [asdict(device) for device in facts.devices]
+        partitions = [asdict(entry) for entry in facts.partitions]
+        echo_json(
+            {
+                "directory": str(directory),
+                "board": facts.name,
+                "app_version": None if blank else app_version,
+                "devices": devices,
+                "partitions": partitions,
+            }
+        )
+    else:
+        content = "no application" if blank else f"application {app_version}"
+        click.echo(f"made a board of layout {facts.name} with {content} in {directory}")
+
+
+@board.command()
+@_directory
+@click.option(
+    "--cut-after-writes", type=click.IntRange(min=0), metavar="K", help="Lose power after K flash writes."
+)
+@json_option
+def boot(directory: Path, cut_after_writes: int | None, as_json: bool) -> None:
+    """Power the board in DIR on and run its bootloader until the application would start."""
+    console: list[str] = []
+    write = console.append if as_json else echo_console
+    with open_board(directory) as opened, opened.power.recording() as operations:
+        if cut_after_writes is not None:
+            opened.power.arm(after_writes(cut_after_writes))
+        try:
+            result = opened.boot(write)
+        except PowerCut:
+            result = BootResult(BootOutcome.POWER_CUT)
+    if as_json:
+        echo_json(
+            {
+                "outcome": result.outcome.value,
+                "jump": None
+                if result.entry is None
+                else {"stack_pointer": result.stack_pointer, "entry": result.entry},
+                "diagnosis": result.diagnosis,
+                "console": "".join(console),
+                "operations": [asdict(operation) for operation in operations],
+            }
+        )
+        return
+    diagnosis = f": {result.diagnosis}" if result.diagnosis else ""
+    click.echo(f"outcome: {result.outcome.value}{diagnosis}; {len(operations)} flash operations", err=True)
+
+
+def after_writes(count: int) -> Callable[[int, FlashOperation], CutMoment | None]:
+    """A trigger that lets `count` writes pass and cuts the power before the next one does anything."""
+    seen = 0
+
+    def trigger(_index: int, operation: FlashOperation) -> CutMoment | None:
+        nonlocal seen
+        seen += operation.op == "write"
+        return CutMoment.BEFORE if seen > count else None
+
+    return trigger
+
+
+@board.command()
+@_directory
+@click.argument("partition")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def write(directory: Path, partition: str, file: Path, as_json: bool) -> None:
+    """Erase the blocks FILE needs at the start of PARTITION and write it there."""
+    data = read_input(file)
+    with open_board(directory) as opened:
+        target = opened.partition(partition)
+        if len(data) > target.size:
+            raise FileTooLargeError(
+                f"{str(file)!r} has {len(data)} bytes, partition {partition!r} has {target.size}"
+            )
+        if data:
+            target.erase(0, len(data))
+            target.write(0, data)
+    if as_json:
+        echo_json({"directory": str(directory), "partition": partition, "file": str(file), "size": len(data)})
+    else:
+        click.echo(f"wrote {len(data)} bytes to partition {partition}")
+
+
+@board.command()
+@_directory
+@click.argument("partition")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def read(directory: Path, partition: str, file: Path, as_json: bool) -> None:
+    """Read the whole of PARTITION into FILE."""
+    with open_board(directory) as opened:
+        source = opened.partition(partition)
+        data = source.read(0, source.size)
+    write_output(file, data)
+    if as_json:
+        echo_json({"directory": str(directory), "partition": partition, "file": str(file), "size": len(data)})
+    else:
+        click.echo(f"read {len(data)} bytes from partition {partition}")
+
+
+@board.command()
+@_directory
+@json_option
+def partitions(directory: Path, as_json: bool) -> None:
+    """Print the FAL partition table as the bootloader prints it."""
+    with open_board(directory) as opened:
+        entries = opened.layout.partitions
+    if as_json:
+        echo_json({"board": opened.layout.name, "partitions": [asdict(entry) for entry in entries]})
+        return
+    for line in table_lines(entries):
+        click.echo(line)

@@ -1,0 +1,89 @@
+"""`cloudsim device run`: one board against any compatible cloud."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import click
+
+from cloudsdk.errors import CloudSdkError
+from cloudsdk.limits import Limits
+from cloudsdk.port import Port
+from cloudsdk.profile import PROFILES, profile_named
+from sim.board import open_board
+from sim.cli.output import echo_console
+from sim.device import Dead, Device
+
+REMEDY: Final = (
+    "check that the cloud is running, that the SN is added to the product, and ProductID and ProductKey"
+)
+
+
+class NotActivatedError(CloudSdkError):
+    """The cloud did not activate the device."""
+
+    code = "device.not-activated"
+
+
+class DeadBoardError(CloudSdkError):
+    """The bootloader does not start an application."""
+
+    code = "device.no-application"
+
+
+@click.group()
+def device() -> None:
+    """Simulated devices."""
+
+
+@device.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--sn", required=True, help="Serial number, as entered in the cloud.")
+@click.option("--product-id", required=True, help="ProductID, from the cloud.")
+@click.option(
+    "--product-key",
+    required=True,
+    envvar="CLOUDSIM_PRODUCT_KEY",
+    help="ProductKey; or set CLOUDSIM_PRODUCT_KEY.",
+)
+@click.option("--activation-url", required=True, help="http://host:port, or the whole URL.")
+@click.option("--mqtt-url", required=True, help="mqtt://host:port")
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="manual", show_default=True)
+@click.option(
+    "--activation-attempts",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Give up after so many failed activations; 0 goes on for ever, as the original does.",
+)
+def run(
+    directory: Path,
+    sn: str,
+    product_id: str,
+    product_key: str,
+    activation_url: str,
+    mqtt_url: str,
+    profile: str,
+    activation_attempts: int,
+) -> None:
+    """Run the board in DIR until Ctrl-C; its console goes to standard output."""
+    port = Port(sn, product_id, product_key, activation_url, mqtt_url)
+    limits = Limits(activation_attempts=activation_attempts)
+    with open_board(directory) as board:
+        running = Device(board, port, profile=profile_named(profile), limits=limits, console=echo_console)
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            running.stop()
+
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        outcome = running.run()
+    if isinstance(outcome, Dead):
+        diagnosis = outcome.boot.diagnosis or outcome.boot.outcome.value
+        raise DeadBoardError(f"the bootloader started no application: {diagnosis}")
+    session = running.session
+    if session is not None and session.activation_failures and not session.activated:
+        raise NotActivatedError(
+            f"no activation for SN {sn!r} at {port.activation_url}: {session.last_activation_error}; {REMEDY}"
+        )

@@ -1,0 +1,19 @@
+"""What the commands share for printing."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+
+
+def echo_console(text: str) -> None:
+    """Console text of the device as it comes, without waiting for a line end."""
+    sys.stdout.write(text)
+    sys.stdout.flush()

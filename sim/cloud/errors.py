@@ -1,0 +1,189 @@
+"""What the reference cloud refuses, one class per stable code.
+
+`http_status` is what the admin API answers with; `/devices/active` turns every refusal into 400
+(cloudsdk-protocol 1.3). `by_code` finds the class again on the other side of the admin API.
+"""
+
+from typing import ClassVar
+
+from cloudsdk.errors import CloudSdkError
+
+
+class CloudError(CloudSdkError):
+    """Base of the cloud's errors."""
+
+    code = "cloud.error"
+    http_status: ClassVar[int] = 500
+
+
+class BadRequestError(CloudError):
+    """The request is not what the API documents."""
+
+    code = "cloud.bad-request"
+    http_status = 400
+
+
+class UnauthorizedError(CloudError):
+    """The admin token is missing or wrong."""
+
+    code = "cloud.unauthorized"
+    http_status = 401
+
+
+class UnknownAccountError(CloudError):
+    code = "cloud.unknown-account"
+    http_status = 404
+
+
+class UnknownProductError(CloudError):
+    code = "cloud.unknown-product"
+    http_status = 404
+
+
+class UnknownDeviceError(CloudError):
+    code = "cloud.unknown-device"
+    http_status = 404
+
+
+class UnknownFirmwareError(CloudError):
+    code = "cloud.unknown-firmware"
+    http_status = 404
+
+
+class UnknownTaskError(CloudError):
+    code = "cloud.unknown-task"
+    http_status = 404
+
+
+class UnknownDownloadError(CloudError):
+    """The token in a firmware URL was never issued."""
+
+    code = "cloud.unknown-download"
+    http_status = 404
+
+
+class AmbiguousNameError(CloudError):
+    """A name that fits several things; an identifier is needed."""
+
+    code = "cloud.ambiguous-name"
+    http_status = 409
+
+
+class DuplicateAccountError(CloudError):
+    code = "cloud.duplicate-account"
+    http_status = 409
+
+
+class DuplicateProductError(CloudError):
+    code = "cloud.duplicate-product"
+    http_status = 409
+
+
+class DuplicateSnError(CloudError):
+    code = "cloud.duplicate-sn"
+    http_status = 409
+
+
+class DeviceLimitError(CloudError):
+    """The product has as many devices as it may have (platform 2.5)."""
+
+    code = "cloud.device-limit"
+    http_status = 409
+
+
+class BadSignError(CloudError):
+    """The Sign of an activation does not fit ProductKey and SN."""
+
+    code = "cloud.bad-sign"
+    http_status = 400
+
+
+class BadMessageError(CloudError):
+    """A device published something that is not a data point message."""
+
+    code = "cloud.bad-message"
+    http_status = 400
+
+
+class PackageRefusedError(CloudError):
+    """An upload that is not a sound `.rbl` package."""
+
+    code = "cloud.package-refused"
+    http_status = 422
+
+
+class TaskRefusedError(CloudError):
+    """A task that the device could not carry out, or that would do nothing."""
+
+    code = "cloud.task-refused"
+    http_status = 422
+
+
+class TaskTooLargeError(TaskRefusedError):
+    """The task message does not fit the device's receive buffer (cloudsdk-protocol 2.1)."""
+
+    code = "cloud.task-too-large"
+
+
+class TooLargeError(CloudError):
+    """A request body beyond its limit."""
+
+    code = "cloud.too-large"
+    http_status = 413
+
+
+class StorageError(CloudError):
+    """The database or the firmware files cannot be read or written."""
+
+    code = "cloud.storage"
+    http_status = 500
+
+
+class SchemaVersionError(CloudError):
+    """The database was written by another version of this program."""
+
+    code = "cloud.schema-version"
+
+
+class PortInUseError(CloudError):
+    code = "cloud.port-in-use"
+
+
+class ListenError(CloudError):
+    """An address that cannot be listened on."""
+
+    code = "cloud.listen"
+
+
+class DataInUseError(CloudError):
+    """Another server runs on the data directory."""
+
+    code = "cloud.data-in-use"
+
+
+class UnreachableError(CloudError):
+    """The admin API does not answer."""
+
+    code = "cloud.unreachable"
+
+
+class MosquittoMissingError(CloudError):
+    code = "cloud.mosquitto-missing"
+
+
+class MosquittoFailedError(CloudError):
+    """Mosquitto does not start, or died."""
+
+    code = "cloud.mosquitto-failed"
+
+
+def _family(base: type[CloudError]) -> dict[str, type[CloudError]]:
+    found = {base.code: base}
+    for subclass in base.__subclasses__():
+        found.update(_family(subclass))
+    return found
+
+
+def by_code(code: str) -> type[CloudError]:
+    """The class with this `code`; `CloudError` for a code this version does not know."""
+    return _family(CloudError).get(code, CloudError)

@@ -1,0 +1,133 @@
+"""How devices reach the cloud: the events a broker hands in, and the two brokers behind one protocol."""
+
+import asyncio
+import errno
+from typing import Protocol
+
+from cloudsdk.datapoints import Topics
+from sim.cloud.broker import EmbeddedBroker
+from sim.cloud.errors import ListenError, PortInUseError
+from sim.cloud.messages import Outgoing, publish_prefix, subscribe_prefix
+from sim.cloud.service import Service
+from sim.cloud.worker import Worker
+
+
+class DeviceBroker(Protocol):
+    """A broker that devices connect to. `port` is valid after `start`."""
+
+    @property
+    def port(self) -> int: ...
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; port 0 takes any free one. Raises a `CloudError` when that is not possible."""
+        ...
+
+    async def stop(self) -> None: ...
+
+    async def failed(self) -> None:
+        """Return never, but raise a `CloudError` when the broker dies."""
+        ...
+
+    async def publish(self, message: Outgoing) -> None: ...
+
+    async def logins_changed(self) -> None:
+        """Devices were activated: let them in from now on."""
+        ...
+
+
+class DeviceEvents:
+    """What brokers report, carried to the service; answers go back out through `broker`."""
+
+    def __init__(self, service: Service, worker: Worker) -> None:
+        self._service = service
+        self._worker = worker
+
+    async def login(self, device_id: str, password: bytes) -> str | None:
+        return await self._worker.run(self._service.login, device_id, password)
+
+    async def connected(self, device_id: str, address: str) -> None:
+        await self._worker.run(self._service.device_connected, device_id, address)
+
+    async def disconnected(self, device_id: str) -> None:
+        await self._worker.run(self._service.device_disconnected, device_id)
+
+    async def message(
+        self, broker: DeviceBroker, device_id: str, topic: str, payload: bytes, *, stale_will: bool
+    ) -> None:
+        answers = await self._worker.run(
+            self._service.device_message, device_id, topic, payload, stale_will=stale_will
+        )
+        for answer in answers:
+            await broker.publish(answer)
+
+
+def listen_error(host: str, port: int, option: str, cause: OSError) -> ListenError | PortInUseError:
+    """The coded form of a failed bind; `option` names the command-line option to change."""
+    if cause.errno == errno.EADDRINUSE:
+        return PortInUseError(f"port {port} on {host} is already in use: choose another with {option}")
+    return ListenError(f"cannot listen on {host} port {port}: {cause.strerror or cause}")
+
+
+class EmbeddedLink:
+    """The embedded broker, with the cloud as its policy (cloudsdk-protocol 9.2).
+
+    Client id and user name are the DeviceID; a device uses nothing but its own topics.
+    """
+
+    def __init__(self, events: DeviceEvents) -> None:
+        self._events = events
+        self._broker = EmbeddedBroker(self)
+        self._topics: dict[str, Topics] = {}
+
+    @property
+    def port(self) -> int:
+        return self._broker.port
+
+    async def start(self, host: str, port: int) -> None:
+        try:
+            await self._broker.start(host, port)
+        except OSError as exc:
+            raise listen_error(host, port, "--mqtt-port", exc) from exc
+
+    async def stop(self) -> None:
+        await self._broker.stop()
+
+    async def failed(self) -> None:
+        await asyncio.Event().wait()
+
+    async def publish(self, message: Outgoing) -> None:
+        await self._broker.publish(message.topic, message.payload)
+
+    async def logins_changed(self) -> None:
+        """Nothing to do: every log-in asks the database."""
+
+    # BrokerPolicy
+
+    async def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> bool:
+        if username != client_id or password is None:
+            return False
+        product_id = await self._events.login(client_id, password)
+        if product_id is None:
+            return False
+        self._topics[client_id] = Topics(product_id, client_id)
+        return True
+
+    def may_publish(self, client_id: str, topic: str) -> bool:
+        topics = self._topics.get(client_id)
+        return topics is not None and topic.startswith(publish_prefix(topics))
+
+    def may_subscribe(self, client_id: str, topic_filter: str) -> bool:
+        topics = self._topics.get(client_id)
+        return topics is not None and topic_filter.startswith(subscribe_prefix(topics))
+
+    async def on_connect(self, client_id: str, address: str) -> None:
+        await self._events.connected(client_id, address)
+
+    async def on_message(self, client_id: str, topic: str, payload: bytes, *, is_will: bool) -> None:
+        # 9.3: whoever is connected now is not the one whose will this is.
+        stale = is_will and self._broker.is_connected(client_id)
+        await self._events.message(self, client_id, topic, payload, stale_will=stale)
+
+    async def on_disconnect(self, client_id: str) -> None:
+        if not self._broker.is_connected(client_id):
+            await self._events.disconnected(client_id)

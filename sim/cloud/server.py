@@ -1,0 +1,246 @@
+"""A running cloud: HTTP and MQTT on one data directory, with a blocking face for use from any thread."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, Self
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from cloudsdk.errors import UsageError
+from sim.cloud.app import ACTIVATION_PATH, CloudApp
+from sim.cloud.datadir import DataDir, Endpoint
+from sim.cloud.errors import CloudError
+from sim.cloud.links import DeviceBroker, DeviceEvents, EmbeddedLink, listen_error
+from sim.cloud.mosquitto import MosquittoLink
+from sim.cloud.service import Service
+from sim.cloud.worker import Worker
+
+MAX_PUBLIC_URL: Final = 160  # characters; the rest of the 255 of a firmware URL is token and name
+STOP_TIMEOUT: Final = 2  # seconds a firmware download may go on when the server stops
+_BACKLOG: Final = 2048  # connections that wait to be accepted
+_WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound to
+
+BrokerKind = Literal["embedded", "mosquitto"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudConfig:
+    """`public_url` is what devices reach the HTTP port under; without one, host and port are used.
+    Port 0 takes any free port. Raises `UsageError` when it cannot be."""
+
+    data: Path
+    host: str = "127.0.0.1"
+    http_port: int = 8090
+    mqtt_port: int = 1883
+    broker: BrokerKind = "embedded"
+    public_url: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.public_url is not None:
+            _check_public_url(self.public_url)
+
+
+def _check_public_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    good = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
+    if not good or not url.isascii() or not url.isprintable() or " " in url or '"' in url or "\\" in url:
+        raise UsageError("the public URL must look like http://host:port")
+    if len(url) > MAX_PUBLIC_URL:
+        raise UsageError(f"the public URL must have at most {MAX_PUBLIC_URL} characters")
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves the signals of the process to whoever runs the cloud."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class CloudServer:
+    """One cloud. `start` returns when it listens; the addresses are valid from then on.
+
+    A context manager: start on entry, stop on exit.
+    """
+
+    def __init__(self, config: CloudConfig) -> None:
+        self.config = config
+        self.http_url = self.activation_url = self.mqtt_url = ""
+        self.admin_token = secrets.token_urlsafe(32)
+        self._instance = secrets.token_hex(8)
+        self._thread: threading.Thread | None = None
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._stop_early = False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Open everything in a thread of its own. Raises a `CloudError` when that fails."""
+        self._thread = threading.Thread(target=self._run, name="cloud", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            self.wait()
+
+    def stop(self) -> None:
+        """Close everything and wait for it. Raises what made the server end before."""
+        self.request_stop()
+        self.wait()
+
+    def request_stop(self) -> None:
+        """Begin to stop, from any thread or signal handler."""
+        self._stop_early = True
+        if self._loop is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._stop.set)
+
+    def wait(self) -> None:
+        """Wait until the server has ended. Raises a `CloudError` if it did not end on request."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self.serve(self._ready))
+        except BaseException as exc:  # handed to the thread that waits
+            self._failure = exc
+        finally:
+            self._ready.set()
+
+    async def serve(self, ready: threading.Event) -> None:
+        """Open everything, set `ready`, run until `request_stop`, close. Raises a `CloudError`."""
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        if self._stop_early:
+            self._stop.set()
+        config = self.config
+        data = DataDir(config.data)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(data.locked())
+            data.clear_uploads()
+            listener = stack.enter_context(_listen(config.host, config.http_port))
+            worker = Worker()
+            stack.callback(worker.close)
+            service = await worker.run(Service, data)
+            stack.push_async_callback(worker.run, service.close)
+            self._name_addresses(listener.getsockname()[1])
+            await worker.run(service.begin, (config.public_url or self.http_url).rstrip("/"))
+            broker = _broker(config, data, service, worker)
+            await broker.start(config.host, config.mqtt_port)
+            stack.push_async_callback(broker.stop)
+            self.mqtt_url = f"mqtt://{_url_host(config.host)}:{broker.port}"
+            app = CloudApp(service, worker, broker, admin_token=self.admin_token, instance=self._instance)
+            http = _Uvicorn(_uvicorn_config(app))
+            serving = asyncio.create_task(http.serve(sockets=[listener]))
+            stack.push_async_callback(_stop_http, http, serving)
+            stack.enter_context(data.announced(self._endpoint()))
+            ready.set()
+            await self._until_stop(self._stop, serving, broker)
+
+    async def _until_stop(
+        self, stop: asyncio.Event, serving: "asyncio.Task[None]", broker: DeviceBroker
+    ) -> None:
+        wanted = asyncio.create_task(stop.wait())
+        failed = asyncio.create_task(broker.failed())
+        try:
+            done, _ = await asyncio.wait({wanted, failed, serving}, return_when=asyncio.FIRST_COMPLETED)
+            if wanted not in done:
+                for task in done:
+                    task.result()  # raises the broker's error
+                raise CloudError("the HTTP server ended by itself; its log says more")
+        finally:
+            wanted.cancel()
+            failed.cancel()
+            await asyncio.gather(wanted, failed, return_exceptions=True)
+
+    def _name_addresses(self, http_port: int) -> None:
+        host = self.config.host
+        if host in _WILDCARDS and self.config.public_url is None:
+            _log.warning("devices elsewhere cannot download from 127.0.0.1: give --public-url")
+        self.http_url = f"http://{_url_host(host)}:{http_port}"
+        self.activation_url = self.http_url + ACTIVATION_PATH
+
+    def _endpoint(self) -> Endpoint:
+        return Endpoint(
+            pid=os.getpid(),
+            instance=self._instance,
+            http_url=self.http_url,
+            activation_url=self.activation_url,
+            mqtt_url=self.mqtt_url,
+            broker=self.config.broker,
+            admin_token=self.admin_token,
+        )
+
+
+def _broker(config: CloudConfig, data: DataDir, service: Service, worker: Worker) -> DeviceBroker:
+    events = DeviceEvents(service, worker)
+    if config.broker == "mosquitto":
+        return MosquittoLink(data.mosquitto, events, service, worker)
+    return EmbeddedLink(events)
+
+
+def _uvicorn_config(app: CloudApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app.asgi,
+        http="h11",  # keeps the case of header names (cloudsdk-protocol 1.3)
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # URLs hold download tokens
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=STOP_TIMEOUT,
+    )
+
+
+async def _stop_http(http: uvicorn.Server, serving: "asyncio.Task[None]") -> None:
+    http.should_exit = True
+    await asyncio.gather(serving, return_exceptions=True)
+
+
+def _url_host(host: str) -> str:
+    if host in _WILDCARDS:
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+@contextlib.contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    """A listening socket. From here on connections wait instead of being refused."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)
+        except (OSError, OverflowError) as exc:
+            error = exc if isinstance(exc, OSError) else OSError(0, "ports are 0 to 65535")
+            raise listen_error(host, port, "--http-port", error) from exc
+        yield listener

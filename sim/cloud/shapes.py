@@ -1,0 +1,135 @@
+"""What the admin operations return: plain dictionaries, the same in process and over HTTP.
+
+Times are whole seconds since 1970-01-01 UTC, sizes and offsets are bytes. Keys (`product_key`, `device_key`)
+are present only where the caller asked for them.
+"""
+
+from enum import StrEnum
+from typing import Final, NotRequired, TypedDict
+
+OPERATOR: Final = "operator"  # the local account, created on first use
+DEFAULT_DEVICE_LIMIT: Final = 1000
+
+
+class DeviceState(StrEnum):
+    INACTIVE = "inactive"
+    ACTIVATED = "activated"
+
+
+class TaskState(StrEnum):
+    """How far a task has come on one device."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    DOWNLOADING = "downloading"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class Outcome(StrEnum):
+    """How the response to a firmware request ended."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    ABORTED = "aborted"
+
+
+class AccountInfo(TypedDict):
+    name: str
+    created_at: int
+
+
+class ProductInfo(TypedDict):
+    name: str
+    product_id: str
+    product_key: NotRequired[str]
+    account: str
+    kind: str
+    model: str
+    connection: str
+    description: str
+    device_limit: int
+    devices: int
+    published: bool
+    created_at: int
+    updated_at: int
+
+
+class DeviceInfo(TypedDict):
+    sn: str
+    product: str
+    product_id: str
+    device_id: str
+    device_key: NotRequired[str]
+    name: str
+    mac: str
+    description: str
+    state: str
+    activated_at: int | None
+    online: bool
+    last_login_at: int | None
+    last_login_ip: str | None
+    version: str | None
+    created_at: int
+    updated_at: int
+
+
+class FirmwareInfo(TypedDict):
+    id: int
+    product: str
+    product_id: str
+    name: str
+    version: str
+    file_size: int
+    raw_size: int
+    sha256: str
+    timestamp: int
+    created_at: int
+
+
+class TaskFirmwareInfo(TypedDict):
+    index: int
+    id: int
+    name: str
+    version: str
+    file_size: int
+
+
+class TaskDeviceInfo(TypedDict):
+    sn: str
+    device_id: str
+    state: str
+    version: str | None
+    sent_at: int | None
+    done_at: int | None
+    updated_at: int
+
+
+class TaskInfo(TypedDict):
+    id: int
+    product: str
+    product_id: str
+    version: str
+    mode: str
+    created_at: int
+    firmware: list[TaskFirmwareInfo]
+    devices: list[TaskDeviceInfo]
+
+
+class TransferInfo(TypedDict):
+    """One firmware request. `bytes_sent` counts what was handed to the network; a client that breaks off
+    may have read less."""
+
+    id: int
+    sn: str
+    device_id: str
+    firmware_id: int
+    name: str
+    version: str
+    method: str
+    status: int
+    first_byte: int
+    bytes_sent: int
+    outcome: str
+    started_at: int
+    finished_at: int | None

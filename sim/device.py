@@ -1,0 +1,82 @@
+"""A device: a board that boots, runs its application, and boots again after each reset."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cloudsdk.client import Exit
+from cloudsdk.limits import Limits
+from cloudsdk.port import Port
+from cloudsdk.profile import MANUAL, Profile
+from cloudsdk.session import Session
+from sim.application import Application
+from sim.board import Board
+from sim.bootloader.rt_ota import BootOutcome, BootResult
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """`stop` was called, or `after_boot` asked for the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """The bootloader did not start an application."""
+
+    boot: BootResult
+
+
+class Device:
+    """Runs a board against a cloud. Reboots stay inside `run`; a loss of power leaves it as `PowerCut`.
+
+    `after_boot` sees every boot before the application starts and returns whether to go on.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        port: Port,
+        *,
+        profile: Profile = MANUAL,
+        limits: Limits | None = None,
+        console: Callable[[str], None],
+        after_boot: Callable[[BootResult], bool] = lambda _boot: True,
+    ) -> None:
+        self._board = board
+        self._port = port
+        self._profile = profile
+        self._limits = limits or Limits()
+        self._console = console
+        self._after_boot = after_boot
+        self._application: Application | None = None
+        self._stopping = False
+
+    @property
+    def session(self) -> Session | None:
+        """The CloudSDK that runs now or ran last."""
+        return self._application.session if self._application is not None else None
+
+    def stop(self) -> None:
+        """End `run` soon. Safe from any thread and from signal handlers' threads."""
+        self._stopping = True
+        application = self._application
+        if application is not None:
+            application.client.stop()
+
+    def run(self) -> Stopped | Dead:
+        """Power on and run until `stop`, or until the bootloader finds nothing to start."""
+        while not self._stopping:
+            result = self._board.boot(self._console)
+            if result.outcome is not BootOutcome.JUMP:
+                return Dead(result)
+            if not self._after_boot(result):
+                break
+            application = Application(
+                self._board, self._port, profile=self._profile, limits=self._limits, write=self._console
+            )
+            self._application = application
+            if self._stopping:
+                break
+            application.start()
+            if application.client.run() is not Exit.RESET:
+                break
+        return Stopped()

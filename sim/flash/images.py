@@ -1,0 +1,74 @@
+"""A board's flash on disk: a directory with one raw image per device, used by one process at a time."""
+
+import fcntl
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import ClassVar, Final, Self
+
+from cloudsdk.errors import FlashError
+from sim.flash.layout import BoardLayout
+from sim.flash.pages import FilePages, ImageError
+
+LOCK_NAME: Final = "board.lock"
+
+
+class BoardInUseError(FlashError):
+    """Another process runs on the same flash images."""
+
+    code: ClassVar[str] = "board.in-use"
+
+
+class FlashImages:
+    """The opened images of a board: `pages` by device name, for `make_devices`. A context manager."""
+
+    def __init__(self, directory: Path, pages: Mapping[str, FilePages], resources: ExitStack) -> None:
+        self.directory = directory
+        self.pages = MappingProxyType(dict(pages))
+        self._resources = resources
+
+    def close(self) -> None:
+        """Close the images and let other processes have them."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def image_path(directory: Path, device: str) -> Path:
+    """The image of one device."""
+    return directory / f"{device}.bin"
+
+
+def open_images(directory: Path, layout: BoardLayout) -> FlashImages:
+    """Open the images `<device>.bin` in `directory`, creating what is missing, erased and for the owner only.
+
+    Raises `BoardInUseError` while they are open elsewhere, `ImageError` if they cannot be used.
+    """
+    with ExitStack() as resources:
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ImageError(f"cannot use board directory {str(directory)!r}: {error.strerror}") from error
+        resources.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BoardInUseError(
+                f"board {str(directory)!r} is in use by another process; stop it or take another directory"
+            ) from error
+        except OSError as error:
+            raise ImageError(f"cannot lock board directory {str(directory)!r}: {error.strerror}") from error
+        pages = {
+            device.name: resources.enter_context(FilePages(image_path(directory, device.name), device.size))
+            for device in layout.devices
+        }
+        return FlashImages(directory, pages, resources.pop_all())

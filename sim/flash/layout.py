@@ -1,0 +1,272 @@
+"""A board as data: its flash devices, its FAL partitions, and the facts about its bootloader and application.
+
+Layouts are YAML. The ones that come with the package are loaded by name, others by path.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeVar
+
+import yaml
+
+from cloudsdk.errors import CloudSdkError
+from flash_images import boards
+from sim.flash.geometry import FlashGeometry, GeometryError
+
+MAX_NAME: Final = 23  # characters; FAL keeps names in 24 bytes with a NUL (rbl-format 4)
+MAX_LAYOUT: Final = 64 * 1024  # characters of YAML
+MAX_OFFSET: Final = 2**31 - 1  # the partition table holds a signed 32-bit offset (rbl-format 4)
+# Device names become file names, partition names are typed on a shell.
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+class LayoutError(CloudSdkError):
+    """A board layout that cannot be."""
+
+    code: ClassVar[str] = "layout.invalid"
+    exit_status: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionEntry:
+    """One row of the partition table. `offset` (from the start of the device) and `length` are bytes."""
+
+    name: str
+    device: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class BootloaderFacts:
+    """What the bootloader's own package header says. Defaults: the recorded IoT Board (rbl-format 3.1)."""
+
+    kind: str = "rt_ota"
+    version: str = "1.3"
+    timestamp: int = 1545134551  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class AppFacts:
+    """Where the application has to be linked, as a bus address (rbl-format 3.2)."""
+
+    link_address: int = 0x08010000
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFacts:
+    """What the kernel banner says (console 2.1)."""
+
+    version: str = "4.0.1"
+    build: str = "Mar 27 2019"
+
+
+@dataclass(frozen=True, slots=True)
+class BoardLayout:
+    """A board.
+
+    Devices and partitions keep their order. Raises `LayoutError` when they do not fit together.
+    """
+
+    name: str
+    description: str
+    devices: tuple[FlashGeometry, ...]
+    partitions: tuple[PartitionEntry, ...]
+    bootloader: BootloaderFacts = BootloaderFacts()
+    app: AppFacts = AppFacts()
+    kernel: KernelFacts = KernelFacts()
+
+    def __post_init__(self) -> None:
+        _require_name("board", self.name)
+        devices: dict[str, FlashGeometry] = {}
+        for device in self.devices:
+            _require_name("device", device.name)
+            if device.name in devices:
+                raise LayoutError(f"device {device.name!r} is there twice")
+            devices[device.name] = device
+        placed: dict[str, PartitionEntry] = {}
+        for entry in self.partitions:
+            _require_name("partition", entry.name)
+            if entry.name in placed:
+                raise LayoutError(f"partition {entry.name!r} is there twice")
+            _require_fit(entry, devices)
+            for other in placed.values():
+                if _overlap(entry, other):
+                    raise LayoutError(f"partition {entry.name!r} overlaps {other.name!r} on {entry.device}")
+            placed[entry.name] = entry
+
+
+def _require_name(what: str, name: str) -> None:
+    if len(name) > MAX_NAME:
+        raise LayoutError(f"{what} name {name[:MAX_NAME]!r}... is longer than {MAX_NAME} characters")
+    if not _NAME.fullmatch(name):
+        raise LayoutError(
+            f"{what} name {name!r} must be of letters, digits and . _ - and not begin with . or -"
+        )
+
+
+def _require_fit(entry: PartitionEntry, devices: Mapping[str, FlashGeometry]) -> None:
+    device = devices.get(entry.device)
+    if device is None:
+        known = ", ".join(devices) or "none"
+        raise LayoutError(f"partition {entry.name!r} is on unknown device {entry.device!r}; devices: {known}")
+    if entry.length <= 0:
+        raise LayoutError(f"partition {entry.name!r} has length {entry.length}")
+    if entry.offset < 0 or entry.offset + entry.length > device.size or entry.offset > MAX_OFFSET:
+        raise LayoutError(
+            f"partition {entry.name!r} ({entry.offset:#x}, {entry.length:#x} bytes) reaches outside device "
+            f"{device.name!r} of {device.size:#x} bytes"
+        )
+    if device.touched(entry.offset, entry.length) != (entry.offset, entry.length):
+        raise LayoutError(
+            f"partition {entry.name!r} ({entry.offset:#x}, {entry.length:#x} bytes) does not begin and end "
+            f"on an erase block of device {device.name!r} ({device.block_at(entry.offset)[1]} bytes)"
+        )
+
+
+def _overlap(one: PartitionEntry, other: PartitionEntry) -> bool:
+    return (
+        one.device == other.device
+        and one.offset < other.offset + other.length
+        and other.offset < one.offset + one.length
+    )
+
+
+def load_board(name_or_path: str | Path) -> BoardLayout:
+    """A board of the package by name, or any other by the path of its YAML file. Raises `LayoutError`."""
+    name = str(name_or_path)
+    if name in boards.names():
+        return parse_layout(boards.text(name), source=name)
+    if not Path(name).exists():
+        raise LayoutError(f"no board {name!r}: neither a file nor one of {', '.join(boards.names())}")
+    return load_layout(Path(name))
+
+
+def load_layout(path: Path) -> BoardLayout:
+    """Read a layout file. Raises `LayoutError`."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_LAYOUT + 1)
+    except OSError as error:
+        raise LayoutError(f"cannot read board layout {str(path)!r}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise LayoutError(f"board layout {str(path)!r} is not UTF-8 text") from error
+    return parse_layout(text, source=str(path))
+
+
+def save_layout(layout: BoardLayout, path: Path) -> None:
+    """Write a layout file that `load_layout` reads back to an equal layout. Raises `LayoutError`."""
+    try:
+        path.write_text(format_layout(layout), encoding="utf-8")
+    except OSError as error:
+        raise LayoutError(f"cannot write board layout {str(path)!r}: {error.strerror}") from error
+
+
+def parse_layout(text: str, source: str = "layout") -> BoardLayout:
+    """Parse and check the YAML of a layout. `source` names it in errors. Raises `LayoutError`."""
+    try:
+        if len(text) > MAX_LAYOUT:
+            raise LayoutError(f"more than {MAX_LAYOUT} characters")
+        return _layout(_parse_yaml(text))
+    except (LayoutError, GeometryError) as error:
+        raise LayoutError(f"board layout {source!r}: {error}") from error
+
+
+def _parse_yaml(text: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise LayoutError(f"not YAML: {line}{error.problem}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # PyYAML lets an impossible date or too deep a nesting through as these.
+        raise LayoutError(f"not YAML: {str(error).splitlines()[0]}") from error
+
+
+_Fields = Mapping[str, type]
+_DEVICE: Final[_Fields] = {
+    "name": str,
+    "address": int,
+    "size": int,
+    "block_size": int,
+    "page_size": int,
+    "program_unit": int,
+}
+_PARTITION: Final[_Fields] = {"name": str, "device": str, "offset": int, "length": int}
+_BOOTLOADER: Final[_Fields] = {"kind": str, "version": str, "timestamp": int}
+_APP: Final[_Fields] = {"link_address": int}
+_KERNEL: Final[_Fields] = {"version": str, "build": str}
+_BOARD: Final[_Fields] = {
+    "name": str,
+    "description": str,
+    "devices": list,
+    "partitions": list,
+    "bootloader": dict,
+    "app": dict,
+    "kernel": dict,
+}
+_TYPE_NAMES: Final = {str: "text (quote it)", int: "a whole number", list: "a list", dict: "a mapping"}
+
+
+def _layout(document: object) -> BoardLayout:
+    board = _fields(document, "board", _BOARD)
+    return BoardLayout(
+        board["name"],
+        board["description"],
+        _rows(board["devices"], "devices", _DEVICE, FlashGeometry),
+        _rows(board["partitions"], "partitions", _PARTITION, PartitionEntry),
+        BootloaderFacts(**_fields(board["bootloader"], "bootloader", _BOOTLOADER)),
+        AppFacts(**_fields(board["app"], "app", _APP)),
+        KernelFacts(**_fields(board["kernel"], "kernel", _KERNEL)),
+    )
+
+
+_Row = TypeVar("_Row")
+
+
+def _rows(rows: list[object], where: str, fields: _Fields, make: Callable[..., _Row]) -> tuple[_Row, ...]:
+    return tuple(make(**_fields(row, f"{where}[{number}]", fields)) for number, row in enumerate(rows))
+
+
+def _fields(value: object, where: str, fields: _Fields) -> dict[str, Any]:
+    """`value` as a mapping with exactly the keys of `fields`, each of its type."""
+    if not isinstance(value, dict):
+        raise LayoutError(f"{where} must be a mapping with the keys {', '.join(fields)}")
+    for key in value:
+        if key not in fields:
+            raise LayoutError(f"{where}: unknown key {key!r}; known: {', '.join(fields)}")
+    for key, kind in fields.items():
+        if key not in value:
+            raise LayoutError(f"{where}: key {key!r} is missing")
+        # A YAML true is an int to Python.
+        if not isinstance(value[key], kind) or isinstance(value[key], bool):
+            raise LayoutError(f"{where}: {key} must be {_TYPE_NAMES[kind]}")
+    return value
+
+
+class _Address(int):
+    """A number that reads better in hexadecimal."""
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+_Dumper.add_representer(
+    _Address, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:int", f"0x{value:08X}")
+)
+_HEXADECIMAL: Final = {"address", "size", "offset", "length", "link_address"}
+
+
+def format_layout(layout: BoardLayout) -> str:
+    """The layout as YAML text."""
+    document = asdict(layout, dict_factory=_with_addresses)
+    for table in ("devices", "partitions"):
+        document[table] = list(document[table])
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _with_addresses(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: _Address(value) if key in _HEXADECIMAL else value for key, value in items}
