@@ -1,7 +1,7 @@
 """What an integrator supplies: the equivalent of `rt_cld_port.c`.
 
-The original's port supplies SN, ProductID, ProductKey and two OTA hooks; the addresses of the cloud are constants
-of its library. Here they are settings, since a simulator is pointed at many clouds.
+The original's port supplies SN, ProductID, ProductKey and two OTA hooks; the addresses of the cloud are
+constants of its library. Here they are settings, since a simulator is pointed at many clouds.
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Generated sample firmware: what a compiler and a file system tool would have made, from a seed and nothing else.
+"""Generated sample firmware: what a compiler and a file system tool could have made, from nothing but a seed.
 
 The images have the shape that matters to a bootloader: a Cortex-M vector table linked for the application
 partition, code-like and text-like content that compresses as real firmware does. The same arguments give the
@@ -36,27 +36,16 @@ def bootloader(table: bytes, *, size: int = 0xA000) -> bytes:
     return bytes(image[:size])
 
 
-def filesystem(version: str, *, size: int = 65_536) -> bytes:
-    """A file system image of `size` bytes: text files in erase-block sized chunks, the rest erased."""
+def filesystem(version: str, *, size: int = 163_840) -> bytes:
+    """A file system image of `size` bytes: a file in each 4 KiB chunk, text or binary, the last quarter erased."""
     random_source = random.Random(f"filesystem {version} {size}")
-    words = [
-        "sensor",
-        "device",
-        "config",
-        "timeout",
-        "enable",
-        "true",
-        "false",
-        "host",
-        "port",
-        "<td>",
-        "</td>",
-    ]
+    words = [f"{random_source.randrange(1 << 20):x}" for _ in range(600)] + ["<td>", "</td>", "true", "false"]
     image = bytearray()
     while len(image) < size * 3 // 4:
-        name = f"/www/page{len(image) // 4096}.html\0version={version}\n".encode()
-        text = " ".join(random_source.choices(words, k=random_source.randrange(80, 500))).encode()
-        image += (name + text).ljust(4096, b"\xff")[:4096]
+        name = f"/www/file{len(image) // 4096}\0version={version}\n".encode()
+        text = " ".join(random_source.choices(words, k=random_source.randrange(200, 700))).encode()
+        binary = random_source.randbytes(random_source.choice((0, 512, 2048)))
+        image += (name + text + binary).ljust(4096, b"\xff")[:4096]
     return bytes(image[:size].ljust(size, b"\xff"))
 
 

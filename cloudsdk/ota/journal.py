@@ -1,15 +1,17 @@
 """The break point of a download, kept on flash so that it survives a loss of power.
 
 The bootloader erases the first 4096 bytes of `download` at every boot with a good application (rbl-format
-3.4a), so those bytes are staged elsewhere until everything else is there. Both the staged bytes and the record
-live in the last erase blocks of `download`:
+3.4a), so those bytes are staged elsewhere until everything else is there. The staged bytes and the record live
+in the last erase blocks of `download`:
 
     | first block | package body ...            | staged first 4096 bytes | record, checkpoints |
     0             4096                          staging                   record            size
 
-A checkpoint is a cell that is programmed once its bytes are on flash, never before; a torn cell therefore
-still tells the truth. No cell is programmed twice, so that parts with error correction take it, too. A package
-that reaches into the journal's blocks is downloaded without one.
+A checkpoint is a cell that is programmed once its bytes are on flash, never before; a torn one therefore still
+tells the truth. Parts without error correction get one every 1024 bytes: bytes torn behind the last one are
+programmed again with the same data, which only clears the bits that are still missing. On other parts a step is
+an erase block, which is erased before it is written again. A package that reaches into the journal's blocks is
+downloaded without a journal.
 
 The decryption chain needs no room: the cipher blocks before the break point are made again from the plain
 bytes, since CBC and the key determine them.
@@ -29,8 +31,7 @@ STAGED: Final = 4096  # bytes at the start of `download` that the bootloader era
 _MAGIC: Final = 0x4A444C43  # "CLDJ"
 _RECORD: Final = struct.Struct("<I I 32s B 147s")  # magic, total, identity, ETag length, ETag; then CRC-32
 _CRC: Final = struct.Struct("<I")
-_CELL: Final = 8  # bytes, the coarsest program unit of the supported parts
-_USED_CELL: Final = bytes(_CELL)
+_FINE_STEP: Final = 1024  # bytes, the block the original receives, decrypts and writes
 _ETAG_ROOM: Final = 147
 _READ: Final = 4096
 
@@ -64,11 +65,13 @@ class Journal:
         block = partition.block_size
         self._partition = partition
         self._total = total
-        self._step = max(STAGED, block)
-        self._consumed_cell = _round_up(_RECORD.size + _CRC.size, _CELL)
-        self._first_cell = self._consumed_cell + _CELL
-        cells = -(-partition.size // self._step)
-        record_room = _round_up(self._first_cell + cells * _CELL, block)
+        self._cell = partition.program_unit
+        #: Bytes between two checkpoints.
+        self.step = _FINE_STEP if self._cell == 1 else max(STAGED, block)
+        self._consumed_cell = _round_up(_RECORD.size + _CRC.size, self._cell)
+        self._first_cell = self._consumed_cell + self._cell
+        cells = -(-partition.size // self.step)
+        record_room = _round_up(self._first_cell + cells * self._cell, block)
         self._record = partition.size - record_room
         self._staging = self._record - _round_up(STAGED, block)
 
@@ -76,6 +79,14 @@ class Journal:
     def fits(self) -> bool:
         """Whether the package leaves the journal's blocks alone."""
         return self._total <= self._staging
+
+    def position(self, offset: int) -> int | None:
+        """Which byte of the package is downloaded to `offset` of the partition; None: none is."""
+        if not self.fits:
+            return offset if offset < self._total else None
+        if offset < STAGED or offset >= self._record:
+            return None
+        return offset - self._staging if offset >= self._staging else offset
 
     def begin(self) -> None:
         """Forget what was there, the record first, and make room for a new download."""
@@ -96,7 +107,7 @@ class Journal:
         record = self._partition.read(self._record, _RECORD.size + _CRC.size)
         magic, total, digest, tag_length, tag = _RECORD.unpack_from(record)
         (crc,) = _CRC.unpack_from(record, _RECORD.size)
-        consumed = self._partition.read(self._record + self._consumed_cell, _CELL)
+        consumed = self._partition.read(self._record + self._consumed_cell, self._cell)
         if (
             magic != _MAGIC
             or crc != zlib.crc32(record[: _RECORD.size])
@@ -105,16 +116,16 @@ class Journal:
             or not is_blank(consumed)
         ):
             return None
-        offset = min(self._total, self._checkpoints() * self._step)
+        offset = min(self._total, self._checkpoints() * self.step)
         if offset == 0:
             return None
         return BreakPoint(offset, tag[:tag_length].decode("latin-1") or None)
 
     def _checkpoints(self) -> int:
-        count = -(-self._total // self._step)
-        cells = self._partition.read(self._record + self._first_cell, count * _CELL)
+        count = -(-self._total // self.step)
+        cells = self._partition.read(self._record + self._first_cell, count * self._cell)
         for index in range(count):
-            if is_blank(cells[index * _CELL : (index + 1) * _CELL]):
+            if is_blank(cells[index * self._cell : (index + 1) * self._cell]):
                 return index
         return count
 
@@ -123,15 +134,20 @@ class Journal:
         home = self._staging + offset if offset < STAGED else offset
         self._partition.write(home, data)
         end = offset + len(data)
-        first = offset // self._step
-        last = -(-end // self._step) if end == self._total else end // self._step
+        first = offset // self.step
+        last = -(-end // self.step) if end == self._total else end // self.step
         for index in range(first, last):
-            self._partition.write(self._record + self._first_cell + index * _CELL, _USED_CELL)
+            self._use(self._first_cell + index * self._cell)
+
+    def _use(self, cell: int) -> None:
+        self._partition.write(self._record + cell, bytes(self._cell))
 
     def clear_unconfirmed(self, offset: int) -> None:
         """Make the bytes from the break point on programmable again: a torn write may have left some."""
+        if self._cell == 1:
+            return
         end = min(_round_up(self._total, self._partition.block_size), self._staging)
-        stop = min(offset + self._step, end)
+        stop = min(offset + self.step, end)
         if offset < stop and not is_blank(self._partition.read(offset, stop - offset)):
             self._partition.erase(offset, stop - offset)
 
@@ -157,9 +173,8 @@ class Journal:
 
     def consume(self) -> None:
         """Never resume this download again: it was handed over, or it was found bad."""
-        cell = self._record + self._consumed_cell
-        if is_blank(self._partition.read(cell, _CELL)):
-            self._partition.write(cell, _USED_CELL)
+        if is_blank(self._partition.read(self._record + self._consumed_cell, self._cell)):
+            self._use(self._consumed_cell)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class RtOta:
             self._write(console.ota_info(f"RT-Thread OTA package(V{self._version}) initialize success."))
 
     def header(self, partition: Partition) -> RblHeader | None:
-        """The partition's header; None, with the error line, when its CRC is wrong. The magic is not checked."""
+        """The partition's header, whatever its magic; None, with the error line, when its CRC is wrong."""
         header = RblHeader.unpack(partition.read(header_offset(partition), HEADER_SIZE))
         if not header.crc_ok:
             self._write(

@@ -4,7 +4,6 @@ While a server runs on the data directory, commands go to it; otherwise they wor
 """
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from cloudsdk.errors import UsageError
 from cloudsdk.ota.task import UpgradeMode
+from sim.cli.output import echo_json, json_option
 from sim.cloud.shapes import DEFAULT_DEVICE_LIMIT
 
 if TYPE_CHECKING:  # the cloud's dependencies are an extra; other commands do without
@@ -44,13 +44,12 @@ _data = click.option(
     show_default="$CLOUDSIM_DATA or ~/.local/share/cloudsim/cloud",
     help="Directory of the cloud's state.",
 )
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _product = click.option("--product", required=True, help="Name or ProductID.")
 _any_product = click.option("--product", help="Only of this product: name or ProductID.")
 
 
 def _common(command: F) -> F:
-    return _data(_json(command))
+    return _data(json_option(command))
 
 
 @click.group()
@@ -69,8 +68,7 @@ def serve(
     data: Path, as_json: bool, host: str, http_port: int, mqtt_port: int, broker: Any, public_url: str | None
 ) -> None:
     """Run the cloud until SIGINT or SIGTERM. Port 0 takes any free port."""
-    with _extra():
-        from sim.cloud.server import CloudConfig, CloudServer
+    from sim.cloud.server import CloudConfig, CloudServer
 
     server = CloudServer(CloudConfig(data, host, http_port, mqtt_port, broker, public_url))
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -85,7 +83,7 @@ def serve(
         "pid": os.getpid(),
     }
     if as_json:
-        _echo_json(facts)
+        echo_json(facts)
     else:
         _echo_fields(facts)
     server.wait()
@@ -307,20 +305,11 @@ def _find_firmware(known: "Sequence[FirmwareInfo]", ref: str) -> int:
 
 
 @contextlib.contextmanager
-def _extra() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as exc:
-        raise UsageError(f"the cloud needs the package {exc.name}: pip install 'cloudsim[cloud]'") from exc
-
-
-@contextlib.contextmanager
 def _admin(data: Path) -> "Iterator[Admin]":
     """The operations: those of the server that runs on `data`, else those of the database itself."""
-    with _extra():
-        from sim.cloud.client import AdminClient
-        from sim.cloud.datadir import DataDir
-        from sim.cloud.service import Service
+    from sim.cloud.client import AdminClient
+    from sim.cloud.datadir import DataDir
+    from sim.cloud.service import Service
 
     directory = DataDir(data)
     endpoint = directory.endpoint()
@@ -336,20 +325,16 @@ def _admin(data: Path) -> "Iterator[Admin]":
 # Output
 
 
-def _echo_json(value: object) -> None:
-    click.echo(json.dumps(value))
-
-
 def _show(info: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        _echo_json(info)
+        echo_json(info)
     else:
         _echo_fields(info)
 
 
 def _show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool) -> None:
     if as_json:
-        _echo_json(rows)
+        echo_json(rows)
         return
     table = Table(box=None, pad_edge=False)
     for column in columns:
@@ -361,7 +346,7 @@ def _show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_jso
 
 def _show_task(info: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        _echo_json(info)
+        echo_json(info)
         return
     _echo_fields(_task_summary(info))
     _show_rows(info["devices"], ("sn", "state", "version", "sent_at", "done_at"), as_json)

@@ -62,6 +62,10 @@ class FalPartition:
     def block_size(self) -> int:
         return self.device.geometry.block_size
 
+    @property
+    def program_unit(self) -> int:
+        return self.device.geometry.program_unit
+
     def read(self, offset: int, length: int) -> bytes:
         self._require_inside("read", offset, length)
         return self.device.read(self.offset + offset, length)

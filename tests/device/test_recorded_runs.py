@@ -47,7 +47,7 @@ class RecordedEnv:
 
 
 class RecordedPartition:
-    name, size, block_size = "download", 1 << 20, 4096
+    name, size, block_size, program_unit = "download", 1 << 20, 4096, 1
 
     def __init__(self) -> None:
         self.content = bytearray(b"\xff" * self.size)
