@@ -1,6 +1,6 @@
 """Console text of the device, byte for byte as the original prints it before the UART turns LF into CR LF.
 
-Styles and colours: console.md 1. Progress bars: cloudsdk-protocol 3.7 and rbl-format 3.2.
+Styles and colours: console 1. Progress bars: cloudsdk-protocol 3.7 and rbl-format 3.2.
 """
 
 from typing import Final

@@ -37,7 +37,7 @@ def bootloader(table: bytes, *, size: int = 0xA000) -> bytes:
 
 
 def filesystem(version: str, *, size: int = 163_840) -> bytes:
-    """A file system image of `size` bytes: a file in each 4 KiB chunk, text or binary, the last quarter erased."""
+    """A file system image of `size` bytes: a file in each 4 KiB chunk, the last quarter erased."""
     random_source = random.Random(f"filesystem {version} {size}")
     words = [f"{random_source.randrange(1 << 20):x}" for _ in range(600)] + ["<td>", "</td>", "true", "false"]
     image = bytearray()

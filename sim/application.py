@@ -1,4 +1,4 @@
-"""The application on the board: RT-Thread's start-up lines, the ENV, and the CloudSDK on top (console.md 2)."""
+"""The application on the board: RT-Thread's start-up lines, the ENV, the CloudSDK on top (console 2)."""
 
 from collections.abc import Callable
 from typing import Final
@@ -18,7 +18,7 @@ ENV_PARTITION: Final = "easyflash"
 
 
 def kernel_banner(layout: BoardLayout) -> str:
-    """What `rt_show_version` prints, an empty line first (console.md 2.1)."""
+    """What `rt_show_version` prints, an empty line first (console 2.1)."""
     kernel = layout.kernel
     last_year = 2019 if kernel.version >= "4" else 2018
     return (

@@ -112,7 +112,7 @@ def furnish(board: Board, *, app_version: str | None) -> None:
 def create_board(
     directory: Path, layout: BoardLayout, *, app_version: str | None, keys: BootloaderKeys | None = None
 ) -> None:
-    """Make a board directory with its flash images. Its layout file is written last: without it there is no board.
+    """Make a board directory with its flash images; its layout file, which makes it a board, comes last.
 
     Raises `BoardError` when there is a board already.
     """

@@ -1,7 +1,8 @@
 """The main job from end to end: a board is upgraded through the cloud, with a loss of power on the way.
 
 Nothing is faked: the cloud listens on loopback sockets, the device runs the CloudSDK against it, and the
-bootloader installs what lies in flash. Every step checks what it left behind; the first deviation ends the run.
+bootloader installs what lies in flash. Every step checks what it left behind; the first deviation ends the
+run.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from cloudsdk.ota.pack import pack
 from cloudsdk.ota.package import failures, read_package
 from cloudsdk.ota.rt_ota import DOWNLOAD
 from cloudsdk.ota.transport import rounded
-from cloudsdk.port import Port
+from cloudsdk.port import OtaStatus, Port
 from flash_images import samples
 from sim.application import ENV_PARTITION
 from sim.board import Board, PartitionNameError, create_board, open_board
@@ -47,7 +48,9 @@ FILESYSTEM_VERSION: Final = "1.0.0"
 TIMESTAMP: Final = 1546300800  # seconds since 1970; of the generated packages
 #: Bootloader errors that belong to a normal boot: nothing to install, or no firmware installed before.
 _NORMAL_ERRORS: Final = ("get_fw_hdr:149", "rt_ota_check_upgrade:464", "rt_ota_check_upgrade:477")
+_DOWNLOAD_ERROR: Final = re.compile(r"\[E/cld\.ota\] (.*?)\s*\x1b")
 _BOOT_ERROR: Final = re.compile(r"\[E/OTA\] \((\w+:\d+)\) (.*?)\s*\x1b")
+_WHOLE: Final = ("magic", "header-crc", "length", "body-crc")
 STEPS: Final = (
     "cloud",
     "board",
@@ -111,6 +114,16 @@ class Report:
     seconds: float
 
 
+class _DemoPort(Port):
+    """Notes that a download was given up."""
+
+    download_failed = False
+
+    def ota_end(self, status: OtaStatus) -> bool:
+        self.download_failed = status is not OtaStatus.OK
+        return super().ota_end(status)
+
+
 @dataclass(frozen=True, slots=True)
 class _Package:
     path: Path
@@ -146,7 +159,7 @@ def run(config: DemoConfig, *, console: Callable[[str], None], narrate: Callable
         create_board(directory, layout, app_version=old_version, keys=config.keys)
         narrate(2, f"board {layout.name} in {directory} with application {old_version}")
         key = admin.show_product(product["product_id"], keys=True)["product_key"]
-        port = Port(device["sn"], product["product_id"], key, server.activation_url, server.mqtt_url)
+        port = _DemoPort(device["sn"], product["product_id"], key, server.activation_url, server.mqtt_url)
         with open_board(directory) as board:
             job = _Job(admin, board, port, packages, console, narrate)
             return job.run(device, started)
@@ -159,7 +172,7 @@ class _Job:
         self,
         admin: AdminClient,
         board: Board,
-        port: Port,
+        port: _DemoPort,
         packages: Sequence[_Package],
         console: Callable[[str], None],
         narrate: Callable[[int, str], None],
@@ -170,7 +183,7 @@ class _Job:
         self._packages = packages
         self._console = console
         self._narrate = narrate
-        self._boot_text: list[str] = []
+        self._text: list[str] = []
         self._refusal = ""
         self._marks: list[int] = []  # operations counted when each package was found installed
         self._old_versions: list[str] = []
@@ -215,16 +228,22 @@ class _Job:
             f"device reports version {task['version']}; the server sent nothing before the break point twice",
         )
         return Report(
-            sn, device["device_id"], task["version"], self._meter.cut_at or 0, break_point, upgrades, transfers,
-            round(time.monotonic() - started, 3),
-        )  # fmt: skip
+            sn=sn,
+            device_id=device["device_id"],
+            task_version=task["version"],
+            cut_offset=self._meter.cut_at or 0,
+            break_point=break_point,
+            upgrades=upgrades,
+            transfers=transfers,
+            seconds=round(time.monotonic() - started, 3),
+        )
 
     # --- the device ---------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _powered_on(self, step: int) -> Iterator["_PowerOn"]:
         """The device running in a thread of its own; stopped at the end if it still runs."""
-        self._boot_text.clear()
+        self._text.clear()
         device = Device(self._board, self._port, console=self._device_text, after_boot=self._after_boot)
         power = _PowerOn(device)
         power.thread.start()
@@ -237,13 +256,13 @@ class _Job:
             raise DeviationError(step, f"the device stopped: {power.failure}") from power.failure
 
     def _device_text(self, text: str) -> None:
-        self._boot_text.append(text)
+        self._text.append(text)
         self._console(text)
 
     def _after_boot(self, _boot: BootResult) -> bool:
         """Between bootloader and application: was something refused, was something installed?"""
-        text = "".join(self._boot_text)
-        self._boot_text.clear()
+        text = "".join(self._text).rpartition("RT-Thread Bootloader Starting...")[2]
+        self._text.clear()
         errors = [
             f"({where}) {what}" for where, what in _BOOT_ERROR.findall(text) if where not in _NORMAL_ERRORS
         ]
@@ -257,13 +276,17 @@ class _Job:
     def _await(
         self, step: int, power: "_PowerOn", condition: Callable[[], bool], timeout: float, otherwise: str
     ) -> None:
-        """Wait until the cloud shows `condition`. Raises `DeviationError` when the device ended or time is up."""
+        """Wait for `condition`. Raises `DeviationError` when it cannot come any more or time is up."""
         deadline = time.monotonic() + timeout
         pause = threading.Event()
         while not condition():
             if self._refusal:
-                name = self._packages[max(0, len(self._marks) - 1)].header.name_text
-                raise DeviationError(6, f"the bootloader refused the package for {name!r}: {self._refusal}")
+                raise DeviationError(
+                    6, f"the bootloader refused {self._current()}: {self._refusal}{self._hint()}"
+                )
+            if self._port.download_failed:
+                errors = _DOWNLOAD_ERROR.findall("".join(self._text))
+                raise DeviationError(step, f"the device gave up {self._current()}: {' '.join(errors[-1:])}")
             if not power.thread.is_alive() and power.cut is None:
                 dead = power.dead
                 why = f"the bootloader ended in {dead.outcome.value}: {dead.diagnosis}" if dead else otherwise
@@ -271,6 +294,16 @@ class _Job:
             if time.monotonic() > deadline:
                 raise DeviationError(step, f"{otherwise} within {timeout:.0f} s")
             pause.wait(POLL)
+
+    def _current(self) -> str:
+        package = self._packages[min(self._meter.current, len(self._packages) - 1)]
+        return f"{str(package.path)!r} for partition {package.header.name_text!r}"
+
+    def _hint(self) -> str:
+        package = self._packages[min(self._meter.current, len(self._packages) - 1)]
+        if package.header.encryption is Encryption.AES256:
+            return " (the package is encrypted: are --key and --iv the ones it was packed with?)"
+        return ""
 
     # --- checks -------------------------------------------------------------------------------------
 
@@ -361,7 +394,7 @@ class _PowerOn:
 
 
 class _DownloadMeter:
-    """Counts the bytes a download writes, and cuts the power in the middle of the write that crosses a share."""
+    """Counts the bytes that downloads write, and cuts the power in a write at `CUT_SHARE` of the first."""
 
     def __init__(self, board: Board, totals: Sequence[int]) -> None:
         self.received = [0] * len(totals)
@@ -398,15 +431,15 @@ class _DownloadMeter:
 
 
 def _read(path: Path, partitions: Sequence[str]) -> _Package:
-    """A user's package, checked as far as the cloud will check it, and for a partition the board has."""
+    """A user's package: whole, and for a partition the board has."""
     package = read_package(path)
-    bad = failures(package.header_checks())
+    bad = [check for check in failures(package.verify()) if check.name in _WHOLE]
     if bad:
         raise PackageUnusableError(f"{str(path)!r} is no sound package: {bad[0].detail}")
     name = package.header.name_text
     if name not in partitions:
         raise PartitionNameError(
-            f"{str(path)!r} is for partition {name!r}, which the board does not have; it has {', '.join(partitions)}"
+            f"{str(path)!r} is for partition {name!r}; the board has only {', '.join(partitions)}"
         )
     return _Package(path, package.header)
 

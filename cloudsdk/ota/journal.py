@@ -1,17 +1,17 @@
 """The break point of a download, kept on flash so that it survives a loss of power.
 
 The bootloader erases the first 4096 bytes of `download` at every boot with a good application (rbl-format
-3.4a), so those bytes are staged elsewhere until everything else is there. The staged bytes and the record live
-in the last erase blocks of `download`:
+3.4a), so those bytes are staged elsewhere until everything else is there. The staged bytes and the record
+live in the last erase blocks of `download`:
 
     | first block | package body ...            | staged first 4096 bytes | record, checkpoints |
     0             4096                          staging                   record            size
 
-A checkpoint is a cell that is programmed once its bytes are on flash, never before; a torn one therefore still
-tells the truth. Parts without error correction get one every 1024 bytes: bytes torn behind the last one are
-programmed again with the same data, which only clears the bits that are still missing. On other parts a step is
-an erase block, which is erased before it is written again. A package that reaches into the journal's blocks is
-downloaded without a journal.
+A checkpoint is a cell that is programmed once its bytes are on flash, never before; a torn one therefore
+still tells the truth. Parts without error correction get one every 1024 bytes: bytes torn behind the last one
+are programmed again with the same data, which only clears the bits that are still missing. On other parts a
+step is an erase block, which is erased before it is written again. A package that reaches into the journal's
+blocks is downloaded without a journal.
 
 The decryption chain needs no room: the cipher blocks before the break point are made again from the plain
 bytes, since CBC and the key determine them.

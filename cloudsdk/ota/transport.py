@@ -1,4 +1,4 @@
-"""The cipher a package is sent in, whatever it uses itself: AES-256-CBC per device (cloudsdk-protocol 3.4)."""
+"""The cipher a package is sent in: AES-256-CBC per device, whatever it uses itself (protocol 3.4)."""
 
 from typing import Final
 

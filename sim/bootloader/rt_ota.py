@@ -1,8 +1,8 @@
 """The IoT Board's bootloader, rt_ota V0.2.1: verify, decrypt, decompress, write, start (rbl-format 3).
 
 `boot` is a function of flash content: it reads and writes the partitions it is given, prints the original's
-console lines in the original's order, and returns how it ended. A loss of power inside a flash operation passes
-through it as the exception it is.
+console lines in the original's order, and returns how it ended. A loss of power inside a flash operation
+passes through it as the exception it is.
 """
 
 import struct
@@ -333,7 +333,7 @@ class _DownloadedPackage:
             yield _Chunk(offset, reader.read(length))
 
     def _decompressed(self) -> Iterator[_Chunk]:
-        """One block after the other: big-endian length, block (2.1). A first length byte that is not 0 is padding."""
+        """Big-endian length and block, one after the other (2.1). A non-zero first length byte is padding."""
         decode = _DECODERS[Compression(self.header.compression_bits)]
         total = self.header.body_size
         reader = self._reader()

@@ -45,6 +45,7 @@ _DEVICE_LEVEL: Final = 3  # in "", cloud, ProductID, DeviceID, rest
 
 _CONNECTED: Final = re.compile(r"New client connected from (\S+):\d+ as (\S+) \(")
 _GONE: Final = re.compile(r"Client (\S+) (?:disconnected|closed its connection|has exceeded timeout)")
+_ERROR: Final = re.compile(r"\bError.*")  # behind a time stamp until the configuration is read
 _RELOADING: Final = "Reloading config."
 _RUNNING: Final = re.compile(r"mosquitto version \S+ running")
 
@@ -137,11 +138,12 @@ class MosquittoLink:
         self._process: asyncio.subprocess.Process | None = None
         self._client: paho.Client | None = None
         self._happened: asyncio.Queue[_Published | _Came | _Went] = asyncio.Queue(QUEUE)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._log_reader: asyncio.Task[None] | None = None
+        self._handler: asyncio.Task[None] | None = None
         self._running = asyncio.Event()
         self._reloaded = asyncio.Event()
         self._reloading = asyncio.Lock()
-        self._last_error = ""
+        self._first_error = ""
         self._connected: set[str] = set()
 
     @property
@@ -160,7 +162,8 @@ class MosquittoLink:
             *guard, program, "-c", str(config), stderr=asyncio.subprocess.PIPE, start_new_session=True
         )
         try:
-            self._tasks = [asyncio.create_task(self._read_log()), asyncio.create_task(self._handle_events())]
+            self._log_reader = asyncio.create_task(self._read_log())
+            self._handler = asyncio.create_task(self._handle_events())
             await self._until(self._running, START_TIMEOUT, "does not start")
             await self._connect(host)
         except BaseException:
@@ -181,15 +184,16 @@ class MosquittoLink:
             except TimeoutError:
                 process.kill()
                 await process.wait()
-        for task in self._tasks:
+        tasks = [task for task in (self._log_reader, self._handler) if task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def failed(self) -> None:
         if self._process is None:
             raise MosquittoFailedError("mosquitto was not started")
         await self._process.wait()
-        raise self._failure("died")
+        raise await self._failure("died")
 
     async def publish(self, message: Outgoing) -> None:
         if self._client is not None:
@@ -228,10 +232,16 @@ class MosquittoLink:
             for wait in waits:
                 wait.cancel()
         if not event.is_set():
-            raise self._failure(problem)
+            raise await self._failure(problem)
 
-    def _failure(self, problem: str) -> MosquittoFailedError:
-        return MosquittoFailedError(f"mosquitto {problem}: {self._last_error or 'it gives no reason'}")
+    async def _failure(self, problem: str) -> MosquittoFailedError:
+        if (
+            self._process is not None
+            and self._process.returncode is not None
+            and self._log_reader is not None
+        ):
+            await self._log_reader  # its last words may still be on the way
+        return MosquittoFailedError(f"mosquitto {problem}: {self._first_error or 'it gives no reason'}")
 
     # What Mosquitto tells about itself
 
@@ -245,8 +255,8 @@ class MosquittoLink:
                 self._running.set()
             elif line == _RELOADING:
                 self._reloaded.set()
-            elif line.startswith("Error"):
-                self._last_error = line
+            elif error := _ERROR.search(line):
+                self._first_error = self._first_error or error[0]
             else:
                 await self._track(line)
 

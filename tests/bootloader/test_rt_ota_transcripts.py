@@ -1,6 +1,8 @@
 """The bootloader against recordings of the original: console, jump, flash operations in order."""
 
 import ast
+import contextlib
+import json
 import re
 import struct
 import zlib
@@ -35,7 +37,9 @@ def recording(name: str) -> Recording:
     text = (TRANSCRIPTS / f"{name}.txt").read_bytes().decode().replace("\\e", "\x1b")
     console, _, rest = text.partition("\n--- jump=")
     jump, *rows = rest.strip().splitlines()
-    operations = [(device, op, int(offset, 0), length) for device, op, offset, length in map(ast.literal_eval, rows)]
+    operations = [
+        (device, op, int(offset, 0), length) for device, op, offset, length in map(ast.literal_eval, rows)
+    ]
     return Recording(console, jump if jump == "HALT" else ast.literal_eval(jump), operations)
 
 
@@ -66,18 +70,19 @@ def with_header(package: bytes, **fields: object) -> bytes:
 def run(board: Board) -> tuple[str, BootResult | None, list[tuple[str, str, int, int]]]:
     console: list[str] = []
     result = None
-    with board.power.recording() as operations:
-        try:
-            result = board.boot(console.append)
-        except PowerCut:
-            pass
+    with board.power.recording() as operations, contextlib.suppress(PowerCut):
+        result = board.boot(console.append)
     rows = [(DEVICES[op.device], op.op, op.offset, op.length) for op in operations]
     return "".join(console), result, rows
 
 
 def masked(console: str) -> str:
     """Checksums of content that the recordings do not hold."""
-    return re.sub(r"calc\.(crc|hash): [0-9a-f]{8} != hdr\.(info_crc32|crc|hash): [0-9a-f]{8}", r"calc.\1 hdr.\2", console)
+    return re.sub(
+        r"calc\.(crc|hash): [0-9a-f]{8} != hdr\.(info_crc32|crc|hash): [0-9a-f]{8}",
+        r"calc.\1 hdr.\2",
+        console,
+    )
 
 
 def check(board: Board, name: str, *, mask: bool = False) -> None:
@@ -233,7 +238,11 @@ def test_raw_that_is_not_linked_for_the_app_partition_is_refused(board: Board) -
 @pytest.mark.parametrize(
     ("package", "outcome", "text"),
     [
-        (pack(app_image(20), name="app", version="1", timestamp=1), BootOutcome.HANG, "20 bytes is shorter than 32"),
+        (
+            pack(app_image(20), name="app", version="1", timestamp=1),
+            BootOutcome.HANG,
+            "20 bytes is shorter than 32",
+        ),
         (
             with_header(small_app(), raw_size=4096),
             BootOutcome.CRASH,
@@ -251,8 +260,6 @@ def test_hazards_are_diagnosed(board: Board, package: bytes, outcome: BootOutcom
 
 
 def test_every_official_filesystem_package_is_accepted_as_recorded(board: Board) -> None:
-    import json
-
     for case in json.loads((DATA / "rbl/index.json").read_text()):
         accepted = case.get("real_bootloader_accepts_as_filesystem")
         if not isinstance(accepted, bool):
@@ -269,7 +276,13 @@ def test_every_official_filesystem_package_is_accepted_as_recorded(board: Board)
 
 def test_padding_of_a_compressed_body_ends_the_bar_as_recorded(board: Board) -> None:
     raw = app_image(20000, 3)
-    options = {"name": "filesystem", "version": "1", "timestamp": 1, "compression": Compression.QUICKLZ, **AES}
+    options = {
+        "name": "filesystem",
+        "version": "1",
+        "timestamp": 1,
+        "compression": Compression.QUICKLZ,
+        **AES,
+    }
     for flavour, last in (("official", "100%"), ("qboot", "99%")):
         package = pack(raw, flavour=flavour, **options)  # type: ignore[arg-type]
         header = RblHeader.unpack(package)

@@ -18,7 +18,7 @@ from sim.cloud.firmware import ResponsePlan
 from sim.cloud.library import OpenDownload
 from sim.cloud.service import Service
 from sim.cloud.shapes import ProductInfo
-from sim.cloud.store import AuditEntry, Setting
+from sim.cloud.store import AuditEntry, Product, Setting
 
 
 def code_of(call: object, *args: object, **kwargs: object) -> str:
@@ -53,14 +53,14 @@ def test_product_name_is_unique_within_an_account(service: Service, product: Pro
     assert service.show_product(product["product_id"])["account"] == "operator"
 
 
-@pytest.mark.parametrize("name", ["", " x", "x ", "a\nb", "x" * 65, "\x1b[31m", None, 5])
-def test_bad_names_are_refused(service: Service, name: object) -> None:
-    assert code_of(service.create_product, name) == "cloud.bad-request"
+def test_bad_names_are_refused(service: Service) -> None:
+    for name in ("", " x", "x ", "a\nb", "x" * 65, "\x1b[31m", None, 5):
+        assert code_of(service.create_product, name) == "cloud.bad-request", name
 
 
-@pytest.mark.parametrize("limit", [0, -1, 10**7, True, "5", 1.5, None])
-def test_bad_device_limits_are_refused(service: Service, limit: object) -> None:
-    assert code_of(service.create_product, "x", device_limit=limit) == "cloud.bad-request"
+def test_bad_device_limits_are_refused(service: Service) -> None:
+    for limit in (0, -1, 10**7, True, "5", 1.5, None):
+        assert code_of(service.create_product, "x", device_limit=limit) == "cloud.bad-request", limit
 
 
 def test_password_is_kept_as_a_salted_hash(service: Service) -> None:
@@ -92,9 +92,9 @@ def test_sn_is_unique_within_a_product(service: Service, product: ProductInfo) -
     assert service.show_device("SN1", product="other")["product"] == "other"
 
 
-@pytest.mark.parametrize("sn", ["", "x" * 33, "a\0b", "a\tb", "é", " a", None])
-def test_bad_sns_are_refused(service: Service, product: ProductInfo, sn: object) -> None:
-    assert code_of(service.add_device, "lamp", sn) == "cloud.bad-request"
+def test_bad_sns_are_refused(service: Service, product: ProductInfo) -> None:
+    for sn in ("", "x" * 33, "a\0b", "a\tb", "é", " a", None):
+        assert code_of(service.add_device, "lamp", sn) == "cloud.bad-request", sn
 
 
 def test_sn_of_32_characters_is_accepted(service: Service, product: ProductInfo) -> None:
@@ -149,9 +149,7 @@ def test_upload_takes_name_and_version_from_the_package(
     assert service.blobs.path(firmware["sha256"]).read_bytes() == path.read_bytes()
 
 
-def test_same_content_again_is_the_same_firmware(
-    service: Service, product: ProductInfo, tmp_path: Path
-) -> None:
+def test_same_content_again_is_one_firmware(service: Service, product: ProductInfo, tmp_path: Path) -> None:
     path = write_package(tmp_path)
     first = service.upload_firmware(path, "lamp")
     assert service.upload_firmware(path, "lamp") == first
@@ -163,7 +161,7 @@ def test_every_recorded_package_is_accepted(service: Service, product: ProductIn
     recorded = sorted((Path(__file__).parents[1] / "data" / "rbl").glob("*/a_1byte__*.rbl"))
     assert len(recorded) > 8
     for path in recorded:
-        assert service.upload_firmware(path, "lamp")["version"] == "1.0.0"
+        assert service.upload_firmware(path, "lamp")["raw_size"] == 1
 
 
 def test_damaged_packages_are_refused_with_the_reason(
@@ -245,9 +243,13 @@ def test_database_is_written_through(service: Service) -> None:
 
 
 def test_failed_operation_leaves_nothing(service: Service, product: ProductInfo) -> None:
-    with pytest.raises(RuntimeError), service._store.transaction() as session:
-        registry.add_device(session, 0, "lamp", "SN1", name="", mac="", description="")
-        raise RuntimeError
+    def fail_halfway() -> None:
+        with service._store.transaction() as session:
+            registry.add_device(session, 0, "lamp", "SN1", name="", mac="", description="")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert service.list_devices() == []
 
 
@@ -271,9 +273,12 @@ def test_unusable_data_directory_is_a_coded_error(tmp_path: Path) -> None:
 
 
 def test_errors_of_the_database_name_no_values(service: Service, product: ProductInfo) -> None:
-    with pytest.raises(StorageError) as error, service._store.transaction() as session:
-        row = registry.find_product(session, "lamp")
-        row.product_id = None  # type: ignore[assignment]
-        session.flush()
+    def fail_with_a_key() -> None:
+        with service._store.transaction() as session:
+            row = registry.find_product(session, "lamp")
+            session.add(Product(product_key=row.product_key, name="x"))
+
+    with pytest.raises(StorageError) as error:
+        fail_with_a_key()
     assert product["product_key"] not in str(error.value)
     assert os.linesep not in str(error.value)

@@ -167,7 +167,9 @@ def recorded_console(name: str) -> list[str]:
 def recorded_tap(name: str) -> list[str]:
     """What the device sent. In one place the recorder's two writers shared a line."""
     text = re.sub(r"(?<=')  <br [^\n]*", "", (RECORDINGS / f"tap.{name}.log").read_text())
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("  <br", "dev> closed"))]
+    lines = [
+        line for line in text.splitlines() if line.strip() and not line.startswith(("  <br", "dev> closed"))
+    ]
     return re.split(r"\n(?=dev> )", "\n".join(lines))
 
 
@@ -213,7 +215,7 @@ def test_t2_first_boot_data_points_and_reconnect(recorder: Recorder) -> None:
     answered = {'{"data":[{"DP":1010}]}', '{"data":[{"dp":1010}]}'}
     for topic, payload in published:
         broker.publish(topic, payload.encode())
-        if payload in answered or ("DP\":1020" in payload and "value" in payload):
+        if payload in answered or ('DP":1020' in payload and "value" in payload):
             broker.expect("dev> PUBLISH")
     # One query more than recorded: its answer shows that everything before was handled.
     broker.publish(published[0][0], published[0][1].encode())
@@ -241,7 +243,8 @@ def test_t3_download_cut_and_resumed_then_a_second_firmware(recorder: Recorder) 
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(encrypted)
     part = b"HTTP/1.1 206 Partial Content\r\nContent-Length: %d\r\n\r\n" % (len(encrypted) - 4096)
     topic, payload = re.search(
-        r"<br PUBLISH flags=0 topic=b'(\S+)' qos=0 payload=b'(\S+1012\S+)'\n", (RECORDINGS / "tap.t3.log").read_text()
+        r"<br PUBLISH flags=0 topic=b'(\S+)' qos=0 payload=b'(\S+1012\S+)'\n",
+        (RECORDINGS / "tap.t3.log").read_text(),
     ).groups()
     task = payload.replace("10.0.0.5:8090", f"127.0.0.1:{http.listener.port}").encode()
     query = b'{"data":[{"DP":1010}]}'

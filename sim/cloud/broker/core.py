@@ -11,7 +11,6 @@ effects in order. Protocol rules are those of MQTT 3.1.1; where it leaves a choi
 
 import logging
 import math
-import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -51,10 +50,6 @@ _LOGGED_TOPIC = 80  # characters
 _PUBLISH_OVERHEAD = 2 + 2 + 5  # bytes: topic length, packet id, largest fixed header
 
 
-def _random_client_id() -> str:
-    return "auto-" + secrets.token_hex(8)
-
-
 @dataclass(slots=True)
 class _Link:
     """One connection. `session` is None until its CONNECT is accepted."""
@@ -80,7 +75,7 @@ class BrokerCore:
         rules: TopicRules,
         limits: BrokerLimits,
         *,
-        new_client_id: Callable[[], str] = _random_client_id,
+        new_client_id: Callable[[], str],
     ) -> None:
         self._rules = rules
         self._limits = limits

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -22,6 +23,10 @@ _LISTEN_BACKLOG = 1024  # connections the kernel holds while a fleet comes back 
 _READ_SIZE = 4096  # bytes per read; bounds how long one client is served in a row, and its held-back packets
 
 
+def _random_client_id() -> str:
+    return "auto-" + secrets.token_hex(8)
+
+
 class EmbeddedBroker:
     """An MQTT 3.1.1 broker in the running event loop. All methods belong to the loop that started it.
 
@@ -39,7 +44,7 @@ class EmbeddedBroker:
         self._policy = policy
         self._limits = limits if limits is not None else BrokerLimits()
         self._clock = clock
-        self._core = BrokerCore(policy, self._limits)
+        self._core = BrokerCore(policy, self._limits, new_client_id=_random_client_id)
         self._deliveries = Deliveries(policy, room=self._limits.max_backlog // 2, on_room=self._release)
         self._numbers = itertools.count(1)
         self._connections: dict[int, _Connection] = {}

@@ -1,0 +1,121 @@
+"""Which way imports run, and what pure modules may not know (docs/architecture.md)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+#: Modules that decide and never wait: no sockets, threads, event loops or clients.
+PURE = (
+    "cloudsdk/activation.py",
+    "cloudsdk/cjson.py",
+    "cloudsdk/console.py",
+    "cloudsdk/datapoints.py",
+    "cloudsdk/env.py",
+    "cloudsdk/errors.py",
+    "cloudsdk/events.py",
+    "cloudsdk/fal.py",
+    "cloudsdk/limits.py",
+    "cloudsdk/mqtt",
+    "cloudsdk/ota",
+    "cloudsdk/port.py",
+    "cloudsdk/profile.py",
+    "cloudsdk/session.py",
+    "sim/bootloader",
+    "sim/cloud/broker/core.py",
+    "sim/cloud/broker/session.py",
+    "sim/cloud/broker/subscriptions.py",
+    "sim/flash",
+)
+IMPURE = {
+    "asyncio",
+    "threading",
+    "socket",
+    "selectors",
+    "requests",
+    "urllib3",
+    "paho",
+    "time",
+    "random",
+    "secrets",
+}
+#: Each room with what it may not import; `cli` at the end sees everything.
+FORBIDDEN = {
+    "cloudsdk": ("sim", "flash_images"),
+    "flash_images": ("sim", "cloudsdk"),
+    "sim/flash": ("sim.bootloader", "sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
+    "sim/bootloader": ("sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
+    "sim/cloud": ("sim.flash", "sim.bootloader", "sim.board", "sim.device", "sim.demo", "sim.cli"),
+    "sim/board.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
+    "sim/application.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
+    "sim/device.py": ("sim.cloud", "sim.cli", "sim.demo"),
+    "sim/demo.py": ("sim.cli",),
+}
+
+
+def modules(room: str) -> list[Path]:
+    path = ROOT / room
+    return [path] if path.suffix == ".py" else sorted(path.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def violations(path: Path, forbidden: tuple[str, ...] | set[str]) -> list[str]:
+    return [
+        name
+        for name in sorted(imports(path))
+        if any(name == root or name.startswith(root + ".") for root in forbidden)
+    ]
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_imports_run_one_way(room: str) -> None:
+    assert modules(room)
+    bad = {str(path): found for path in modules(room) if (found := violations(path, FORBIDDEN[room]))}
+    assert not bad
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_pure_modules_import_no_io(room: str) -> None:
+    assert modules(room)
+    bad = {str(path): found for path in modules(room) if (found := violations(path, IMPURE))}
+    assert not bad
+
+
+def test_a_violation_is_found(tmp_path: Path) -> None:
+    planted = tmp_path / "planted.py"
+    planted.write_text("from sim.cloud import store\nimport asyncio.subprocess\n")
+    assert violations(planted, ("sim.cloud",)) == ["sim.cloud", "sim.cloud.store"]
+    assert violations(planted, IMPURE) == ["asyncio.subprocess"]
+
+
+def test_light_commands_need_no_extra() -> None:
+    """`cloudsim rbl`, `board` and `device` work without the cloud's packages."""
+    heavy = {"starlette", "uvicorn", "sqlalchemy", "h11"}
+    for room in (
+        "cloudsdk",
+        "sim/flash",
+        "sim/bootloader",
+        "sim/board.py",
+        "sim/application.py",
+        "sim/device.py",
+    ):
+        assert not {str(path) for path in modules(room) if violations(path, heavy)}
+    for name in ("main", "output", "rbl", "board", "device", "cloud"):
+        tree = ast.parse((ROOT / f"sim/cli/{name}.py").read_text())
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in top if isinstance(node, ast.ImportFrom)}
+        assert not {found for found in names if found.split(".")[0] in heavy or found == "sim.demo"}
