@@ -33,8 +33,9 @@ fi
 stamp=$({ pwd; "$python" -V; cat pyproject.toml; } | sha256sum)
 if [[ ! -f .venv/stamp || "$(<.venv/stamp)" != "$stamp" ]]; then
     log "making .venv"
-    rm -rf .venv
-    "$python" -m venv .venv
+    if [[ ! -x .venv/bin/python || "$(.venv/bin/python -V)" != "$("$python" -V)" ]]; then
+        "$python" -m venv --clear .venv
+    fi
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' >&2
     printf '%s' "$stamp" >.venv/stamp
 fi

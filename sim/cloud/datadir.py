@@ -61,7 +61,7 @@ def sync_directory(path: Path) -> None:
 
 
 class DataDir:
-    """The paths above, created on demand. Raises `StorageError` when the directory cannot be used."""
+    """The paths above, created where missing; an existing `root` keeps its mode. Raises `StorageError` when the directory cannot be used."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -73,7 +73,6 @@ class DataDir:
         self._endpoint = self.root / "endpoint.json"
         try:
             self.root.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
-            self.root.chmod(PRIVATE_DIR)
             for path in (self.blobs, self.uploads, self.mosquitto):
                 path.mkdir(mode=PRIVATE_DIR, exist_ok=True)
             # SQLite would create it with the umask; its -wal and -shm files take over this mode.
@@ -106,9 +105,11 @@ class DataDir:
     def endpoint(self) -> Endpoint | None:
         """The announced server; None without one. It may be left over from a server that was killed."""
         try:
-            return Endpoint(**json.loads(self._endpoint.read_bytes()))
+            endpoint = Endpoint(**json.loads(self._endpoint.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
+        texts = {name: value for name, value in asdict(endpoint).items() if name != "pid"}
+        return endpoint if all(isinstance(value, str) for value in texts.values()) else None
 
     def clear_uploads(self) -> None:
         """Drop what a killed server was still receiving."""

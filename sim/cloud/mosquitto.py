@@ -36,6 +36,7 @@ START_TIMEOUT: Final = 10.0  # seconds until Mosquitto must listen
 RELOAD_TIMEOUT: Final = 5.0  # seconds until it must have read the password file
 STOP_TIMEOUT: Final = 5.0  # seconds between SIGTERM and SIGKILL
 MAX_PACKET: Final = 65_536  # bytes
+MAX_QUEUED: Final = 100_000  # messages it keeps for the cloud while a fleet comes online at once
 KEEPALIVE: Final = 30  # seconds, of the cloud's own connection
 QUEUE: Final = 1000  # messages of devices that wait for the database; then Mosquitto keeps them
 
@@ -108,6 +109,7 @@ def configuration(host: str, port: int, directory: Path) -> str:
         f"acl_file {directory / 'acl'}",
         "persistence false",
         f"max_packet_size {MAX_PACKET}",
+        f"max_queued_messages {MAX_QUEUED}",
         "sys_interval 0",
         "log_dest stderr",
         "log_type error",

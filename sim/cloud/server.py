@@ -223,6 +223,8 @@ def _uvicorn_config(app: CloudApp) -> uvicorn.Config:
 async def _stop_http(http: uvicorn.Server, serving: "asyncio.Task[None]") -> None:
     http.should_exit = True
     await asyncio.gather(serving, return_exceptions=True)
+    # Requests that were cut short still write down how far they came.
+    await asyncio.gather(*http.server_state.tasks, return_exceptions=True)
 
 
 def _url_host(host: str) -> str:

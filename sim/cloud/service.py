@@ -243,7 +243,7 @@ class Service(Admin):
     def audit_refusal(self, action: str, subject: str, code: str) -> None:
         """Note what a stranger was refused; `subject` is text from outside."""
         with self._store.transaction() as session:
-            registry.audit(session, self._now(), action, subject, code)
+            registry.audit(session, self._now(), action, subject if subject.isprintable() else "?", code)
 
     def login(self, device_id: str, password: bytes) -> str | None:
         """ProductID of the device if it may connect with this MQTT password, else None."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import queue
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from cloud_helpers import encrypted, online, version_report, write_package
 from paho.mqtt.enums import CallbackAPIVersion
 
 from cloudsdk.activation import Credentials, parse_response, request_body
+from cloudsdk.datapoints import DataPoint, Topics
+from cloudsdk.mqtt.packets import ConnAck, Connect, Decoder, Packet, PubAck, Publish, Will, encode
 from sim.cloud.client import AdminClient
+from sim.cloud.messages import publish_prefix
 from sim.cloud.server import BrokerKind, CloudConfig, CloudServer
 from sim.cloud.shapes import ProductInfo
 
@@ -23,58 +27,77 @@ PATIENCE = 10.0  # seconds for anything awaited here
 
 
 class PahoDevice:
-    """One connection of a device; what it receives is queued."""
+    """A device on paho; what it receives is queued."""
 
-    def __init__(self, server: CloudServer, product_id: str, device_id: str, password: str) -> None:
+    def __init__(self, server: CloudServer, product_id: str, ids: Credentials) -> None:
         self.messages: queue.Queue[dict[str, Any]] = queue.Queue()
         self._events: queue.Queue[Any] = queue.Queue()
-        self.device_id = device_id
-        self.publish_topic = f"/cloud/{product_id}/{device_id}"
-        self._filter = f"/device/{product_id}/{device_id}/#"
-        parts = urlsplit(server.mqtt_url)
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id=device_id)
-        self.client.username_pw_set(device_id, password)
-        self.client.will_set(f"{self.publish_topic}/system", online(False), qos=1)
-        self.client.on_connect = lambda _c, _d, _f, reason, _p: self._events.put(reason)
-        self.client.on_subscribe = lambda *_: self._events.put("subscribed")
-        self.client.on_message = lambda _c, _d, message: self.messages.put(json.loads(message.payload))
-        self._address = (str(parts.hostname), int(parts.port or 0))
-
-    def connect(self) -> bool:
-        """True if the broker lets it in; it is subscribed then."""
-        self.client.connect(*self._address, keepalive=30)
-        self.client.loop_start()
-        if self._events.get(timeout=PATIENCE).is_failure:
-            self.client.disconnect()
-            self.client.loop_stop()
-            return False
-        self.subscribe(self._filter)
-        return True
+        topics = Topics(product_id, ids.device_id)
+        self.publish_prefix = publish_prefix(topics)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=ids.device_id)
+        self._client.username_pw_set(ids.device_id, ids.password)
+        self._client.on_connect = lambda _c, _d, _f, reason, _p: self._events.put(reason)
+        self._client.on_subscribe = lambda *_: self._events.put("subscribed")
+        self._client.on_message = lambda _c, _d, message: self.messages.put(json.loads(message.payload))
+        self._client.connect(*address(server), keepalive=30)
+        self._client.loop_start()
+        assert not self._events.get(timeout=PATIENCE).is_failure
+        self.subscribe(topics.subscription)
 
     def subscribe(self, topic_filter: str) -> None:
-        self.client.subscribe(topic_filter, qos=0)
+        self._client.subscribe(topic_filter, qos=0)
         assert self._events.get(timeout=PATIENCE) == "subscribed"
 
     def publish(self, channel: str, payload: bytes, *, retain: bool = False) -> None:
-        self.client.publish(
-            f"{self.publish_topic}/{channel}", payload, qos=1, retain=retain
-        ).wait_for_publish(PATIENCE)
+        """Publish as the original does, at QoS 1, and wait for the PUBACK."""
+        sent = self._client.publish(self.publish_prefix + channel, payload, qos=1, retain=retain)
+        sent.wait_for_publish(PATIENCE)
 
     def answer(self) -> dict[str, Any]:
         """The next data point it is sent."""
         point: dict[str, Any] = self.messages.get(timeout=PATIENCE)["data"][0]
         return point
 
-    def vanish(self) -> None:
-        """Lose the connection, so that the will is published."""
-        self.client.loop_stop()
-        sock = self.client.socket()
-        assert sock is not None
-        sock.close()
-
     def leave(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class RawDevice:
+    """A device on a bare socket, that can be let down in ways a client library does not offer."""
+
+    def __init__(self, server: CloudServer, product_id: str, ids: Credentials) -> None:
+        self._socket = socket.create_connection(address(server), timeout=PATIENCE)
+        self._decoder = Decoder(65_536)
+        self._received: list[Packet] = []
+        self._topic = Topics(product_id, ids.device_id).publish(DataPoint.ONLINE)
+        will = Will(self._topic, online(False), 1)
+        self._send(Connect(ids.device_id, True, 30, will, ids.device_id, ids.password.encode()))
+        answer = self._next()
+        self.accepted = isinstance(answer, ConnAck) and answer.return_code == 0
+
+    def come_online(self) -> None:
+        self._send(Publish(self._topic, online(True), qos=1, packet_id=1))
+        assert isinstance(self._next(), PubAck)
+
+    def close(self) -> None:
+        """Without a DISCONNECT, so that the will is published."""
+        self._socket.close()
+
+    def _send(self, packet: Packet) -> None:
+        self._socket.sendall(encode(packet))
+
+    def _next(self) -> Packet:
+        while not self._received:
+            data = self._socket.recv(4096)
+            assert data
+            self._received += self._decoder.feed(data)
+        return self._received.pop(0)
+
+
+def address(server: CloudServer) -> tuple[str, int]:
+    parts = urlsplit(server.mqtt_url)
+    return str(parts.hostname), int(parts.port or 0)
 
 
 @pytest.fixture(scope="module", params=["embedded", "mosquitto"])
@@ -104,8 +127,7 @@ def activated(cloud: CloudServer, operator: AdminClient, lamps: ProductInfo, sn:
 
 @contextlib.contextmanager
 def connected(cloud: CloudServer, lamps: ProductInfo, ids: Credentials) -> Iterator[PahoDevice]:
-    device = PahoDevice(cloud, lamps["product_id"], ids.device_id, ids.password)
-    assert device.connect()
+    device = PahoDevice(cloud, lamps["product_id"], ids)
     try:
         yield device
     finally:
@@ -130,40 +152,30 @@ def test_device_activated_while_running_logs_in_at_once_and_is_asked(
 
 def test_wrong_logins_are_refused(cloud: CloudServer, operator: AdminClient, lamps: ProductInfo) -> None:
     ids = activated(cloud, operator, lamps, "D2")
-    product_id = lamps["product_id"]
-    inactive = operator.add_device("lamps", "D2-inactive")["device_id"]
-    for device_id, password in (
-        (ids.device_id, "0" * 32),
-        (ids.device_id, ids.device_key),
-        (inactive, ids.password),
-        ("0" * 16, ids.password),
+    operator.add_device("lamps", "D2-inactive")
+    inactive = operator.show_device("D2-inactive", keys=True)
+    for wrong in (
+        Credentials(ids.device_id, "0" * 32),
+        Credentials("0" * 16, ids.device_key),
+        Credentials(inactive["device_id"], inactive["device_key"]),
     ):
-        assert not PahoDevice(cloud, product_id, device_id, password).connect()
-    assert PahoDeviceOf(cloud, product_id, ids).connect_and_leave()
-
-
-class PahoDeviceOf(PahoDevice):
-    def __init__(self, cloud: CloudServer, product_id: str, ids: Credentials) -> None:
-        super().__init__(cloud, product_id, ids.device_id, ids.password)
-
-    def connect_and_leave(self) -> bool:
-        ok = self.connect()
-        self.leave()
-        return ok
+        with contextlib.closing(RawDevice(cloud, lamps["product_id"], wrong)) as device:
+            assert not device.accepted
+    with contextlib.closing(RawDevice(cloud, lamps["product_id"], ids)) as device:
+        assert device.accepted
 
 
 def test_foreign_topics_do_not_work(cloud: CloudServer, operator: AdminClient, lamps: ProductInfo) -> None:
     victim_ids = activated(cloud, operator, lamps, "D3-victim")
     thief_ids = activated(cloud, operator, lamps, "D3-thief")
     with connected(cloud, lamps, victim_ids) as victim, connected(cloud, lamps, thief_ids) as thief:
-        for topic_filter in ("#", "/device/#", f"/device/{lamps['product_id']}/{victim.device_id}/#"):
+        for topic_filter in ("#", "/device/#", f"/device/{lamps['product_id']}/{victim_ids.device_id}/#"):
             thief.subscribe(topic_filter)
-        topic = thief.publish_topic
-        thief.publish_topic = victim.publish_topic
-        thief.publish("system", online(True))  # neither believed
-        thief.publish_topic = f"/cloud/{'0' * 16}/{thief.device_id}"
-        thief.publish("system", online(True))  # nor under a product that is not its own
-        thief.publish_topic = topic
+        own = thief.publish_prefix
+        for foreign in (victim.publish_prefix, f"/cloud/{'0' * 16}/{thief_ids.device_id}/"):
+            thief.publish_prefix = foreign
+            thief.publish("system", online(True))
+        thief.publish_prefix = own
         victim.publish("ota", version_report("3.3"))
         victim.publish("system", online(True))
         assert victim.answer() == {"DP": 1010}
@@ -177,15 +189,13 @@ def test_offline_by_will_and_by_leaving(
     cloud: CloudServer, operator: AdminClient, lamps: ProductInfo
 ) -> None:
     ids = activated(cloud, operator, lamps, "D4")
-    device = PahoDeviceOf(cloud, lamps["product_id"], ids)
-    assert device.connect()
-    device.publish("system", online(True))
-    assert device.answer() == {"DP": 1010}
-    device.vanish()
+    with contextlib.closing(RawDevice(cloud, lamps["product_id"], ids)) as lost:
+        lost.come_online()
+        wait_until_online(operator, "D4", True)
     wait_until_online(operator, "D4", False)
-    with connected(cloud, lamps, ids) as again:
-        again.publish("system", online(True))
-        assert again.answer() == {"DP": 1010}
+    with connected(cloud, lamps, ids) as device:
+        device.publish("system", online(True))
+        assert device.answer() == {"DP": 1010}
         wait_until_online(operator, "D4", True)
     wait_until_online(operator, "D4", False)
 
@@ -194,15 +204,12 @@ def test_will_of_a_taken_over_connection_does_not_win(
     cloud: CloudServer, operator: AdminClient, lamps: ProductInfo
 ) -> None:
     ids = activated(cloud, operator, lamps, "D5")
-    first = PahoDeviceOf(cloud, lamps["product_id"], ids)
-    assert first.connect()
-    first.publish("system", online(True))
-    assert first.answer() == {"DP": 1010}
-    first.client.loop_stop()  # it does not answer, nor reconnect, nor close
-    with connected(cloud, lamps, ids) as second:
-        second.publish("system", online(True))
-        assert second.answer() == {"DP": 1010}
-        assert operator.show_device("D5")["online"] is True
+    with contextlib.closing(RawDevice(cloud, lamps["product_id"], ids)) as first:
+        first.come_online()
+        with connected(cloud, lamps, ids) as second:
+            second.publish("system", online(True))
+            assert second.answer() == {"DP": 1010}
+            assert operator.show_device("D5")["online"] is True
 
 
 def test_retain_flag_of_a_device_is_meaningless(

@@ -12,9 +12,7 @@ from cloud_helpers import write_package
 
 from cloudsdk.errors import CloudSdkError, UsageError
 from sim.cli.cloud import cloud
-from sim.cloud.client import AdminClient
 from sim.cloud.server import CloudConfig, CloudServer
-from sim.cloud.service import Service
 
 Run = Callable[..., Any]
 
@@ -153,8 +151,9 @@ def test_endpoint_of_a_killed_server_is_not_believed(tmp_path: Path) -> None:
         assert server.admin_token
     (tmp_path / "endpoint.json").write_bytes(endpoint)
     assert len(json.loads(text(tmp_path, "product", "list", "--json"))) == 1
-    (tmp_path / "endpoint.json").write_text("{}")
-    assert len(json.loads(text(tmp_path, "product", "list", "--json"))) == 1
+    for damaged in ("", "{}", "[]", json.dumps({**json.loads(endpoint), "http_url": 5})):
+        (tmp_path / "endpoint.json").write_text(damaged)
+        assert len(json.loads(text(tmp_path, "product", "list", "--json"))) == 1
 
 
 def test_data_directory_comes_from_the_environment(tmp_path: Path) -> None:
@@ -165,16 +164,3 @@ def test_data_directory_comes_from_the_environment(tmp_path: Path) -> None:
     result = CliRunner(env={"HOME": str(tmp_path), "CLOUDSIM_DATA": None}).invoke(cloud, ["product", "list"])
     assert result.exit_code == 0
     assert (tmp_path / ".local/share/cloudsim/cloud/cloud.db").exists()
-
-
-def test_client_and_service_offer_the_same_operations() -> None:
-    for name in (
-        "create_product",
-        "add_device",
-        "upload_firmware",
-        "create_task",
-        "transfers",
-        "cancel_task",
-    ):
-        assert callable(getattr(AdminClient, name))
-        assert callable(getattr(Service, name))
