@@ -2,11 +2,14 @@
 text behind the value is ignored (cloudsdk-protocol 1.3, 2.4)."""
 
 import json
+import math
 from typing import Final
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 _WHITE: Final = " \t\r\n"
+_INT_MIN: Final = -(1 << 31)
+_INT_MAX: Final = (1 << 31) - 1
 
 
 class JsonError(ValueError):
@@ -36,6 +39,14 @@ def parse(text: bytes) -> Json:
 def member(value: Json, name: str) -> Json:
     """The member of an object by name in any case; None when there is none or `value` is no object."""
     return value.get(name.lower()) if isinstance(value, dict) else None
+
+
+def integer(value: Json) -> int | None:
+    """`value` without its fraction if it is a JSON number, as cJSON's `valueint` kept to 32 bits."""
+    found = number(value)
+    if found is None or math.isnan(found):
+        return None
+    return int(max(_INT_MIN, min(_INT_MAX, found)))
 
 
 def number(value: Json) -> int | float | None:

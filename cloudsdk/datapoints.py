@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from cloudsdk.cjson import Json, member, number, parse
+from cloudsdk.cjson import Json, integer, member, number, parse
 
 VENDOR: Final = "rtt"
 
@@ -67,9 +67,9 @@ def received(payload: bytes) -> Iterator[Received]:
     data = member(parse(payload), "data")
     dp: int | None = None
     for element in data if isinstance(data, list) else ():
-        code = number(member(element, "DP"))
+        code = integer(member(element, "DP"))
         if code is not None:
-            dp = int(code)
+            dp = code
         if dp is not None:
             has_value = isinstance(element, dict) and "value" in element
             yield Received(dp, member(element, "value"), has_value)

@@ -30,7 +30,7 @@ class HttpOpened:
 @dataclass(frozen=True, slots=True)
 class HttpData:
     request: str
-    data: bytes
+    data: bytes = field(repr=False)  # of an activation: the DeviceKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class HttpRequest:
     method: str
     url: str
     headers: tuple[tuple[str, str], ...]
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)  # of an activation: its signature
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from cloudsdk.limits import Limits
 
 _log = logging.getLogger(__name__)
 
-READ_SIZE: Final = 1024  # bytes per event, the original's receive buffer
+READ_SIZE: Final = 1024  # bytes per event at most, the original's receive buffer
 AHEAD: Final = 64  # events of one request that may wait to be handled
 _REDIRECTS: Final = (301, 302)
 
@@ -52,7 +52,7 @@ class HttpExchange(threading.Thread):
                 self._send(HttpOpened(name, response.status_code, headers))
                 raw = response.raw
                 raw.enforce_content_length = False  # the core decides what a short body means
-                while not self.cancelled and (data := raw.read(READ_SIZE, decode_content=False)):
+                while not self.cancelled and (data := raw.read1(READ_SIZE, decode_content=False)):
                     self._send(HttpData(name, data))
             self._send(HttpEnded(name))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:

@@ -1,6 +1,12 @@
 """Every delay, retry and size the device core uses, in one place."""
 
 from dataclasses import dataclass
+from typing import Final
+
+from cloudsdk.errors import UsageError
+
+
+DOWNLOAD_BLOCKS: Final = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,11 +16,18 @@ class Limits:
     activation_attempts: int = 0  # failed activations before giving up; 0: for ever, as the original
     activation_retry: float = 10.0  # seconds between two activation attempts, without limit or back-off
     http_timeout: float = 6.0  # seconds, socket send and receive
+    activation_deadline: float = 60.0  # seconds for one activation, where the profile has a deadline
     activation_response: int = 4096  # bytes of the activation response that are read
     mqtt_keepalive: int = 30  # seconds, in CONNECT
     mqtt_silence: float = 20.0  # seconds without a packet before PINGREQ
     mqtt_answer: float = 5.0  # seconds to wait for CONNACK, SUBACK and PINGRESP each
     mqtt_reconnect: float = 5.0  # seconds between a loss and the next CONNECT
     download_retry: float = 10.0  # seconds between two attempts of a download
-    download_block: int = 1024  # bytes received, decrypted and written at a time
+    download_stall: float = 60.0  # seconds within which a block must come, where the profile has a deadline
+    download_block: int = 1024  # bytes received, decrypted and written at a time; a power of two
     redirects: int = 5  # HTTP redirects followed for one request
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError` for a block that is not made of cipher blocks or straddles the staged part."""
+        if self.download_block not in DOWNLOAD_BLOCKS:
+            raise UsageError(f"download_block must be one of {', '.join(map(str, DOWNLOAD_BLOCKS))} bytes")

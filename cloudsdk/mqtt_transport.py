@@ -142,17 +142,24 @@ class MqttConnection(threading.Thread):
             _log.debug("cannot reach the broker: %s", exc)
             self._post(MqttUnreachable(str(exc)))
         else:
-            self._loop()
+            self._run_loop()
         finally:
             self._wake_read.close()
             self._wake_write.close()
+
+    def _run_loop(self) -> None:
+        try:
+            self._loop()
+        except Exception as exc:  # whatever a malformed packet makes of paho-mqtt's parser
+            _log.debug("connection ends on a malformed packet: %s", type(exc).__name__)
+            self._lost("malformed packet")
 
     def _loop(self) -> None:
         connection = self._client.socket()
         if connection is None:
             self._lost("connection closed")
             return
-        with selectors.DefaultSelector() as selector:
+        with connection, selectors.DefaultSelector() as selector:
             selector.register(self._wake_read, selectors.EVENT_READ)
             selector.register(connection, selectors.EVENT_READ)
             while not self._dropped:
@@ -170,7 +177,6 @@ class MqttConnection(threading.Thread):
                         self._client.loop_write()
                 if self._client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                     self._lost("connection lost")
-        connection.close()
 
     def _run_commands(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -18,6 +18,8 @@ class Profile:
     resume_survives_reset: bool
     #: A resumed answer must continue the same body, by Content-Range and ETag (3.3: any 206 does in 2.0.0).
     checks_resumed_body: bool
+    #: A server that only dribbles is given up after a deadline (3.3: only a silent socket is, in 2.0.0).
+    has_deadlines: bool
     #: Of the messages queued while one packet is handled only the first is sent (2.3 item 1).
     one_publish_per_packet: bool
     #: Every PUBLISH carries packet id 1 and is never tracked (2.3 item 2, as recorded).
@@ -35,6 +37,7 @@ V2_0_0: Final = Profile(
     name="v2.0.0",
     resume_survives_reset=False,
     checks_resumed_body=False,
+    has_deadlines=False,
     one_publish_per_packet=True,
     constant_packet_id=True,
     compares_stored_length=True,
@@ -46,6 +49,7 @@ MANUAL: Final = Profile(
     name="manual",
     resume_survives_reset=True,
     checks_resumed_body=True,
+    has_deadlines=True,
     one_publish_per_packet=False,
     constant_packet_id=False,
     compares_stored_length=False,

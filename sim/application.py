@@ -1,10 +1,12 @@
 """The application on the board: RT-Thread's start-up lines, the ENV, the CloudSDK on top (console 2)."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
 from cloudsdk import console
 from cloudsdk.client import CloudClient
+from cloudsdk.env import EnvError
 from cloudsdk.limits import Limits
 from cloudsdk.port import Port
 from cloudsdk.profile import Profile
@@ -48,6 +50,7 @@ class Application:
         write("lwIP-2.0.2 initialized!\n")
         write(console.info("SAL_SKT", "Socket Abstraction Layer initialize success."))
         write(console.fal_info(f"RT-Thread Flash Abstraction Layer (V{FAL_VERSION}) initialize success."))
-        self._env.init()
+        with contextlib.suppress(EnvError):  # it has said so itself; the board goes on without ENV
+            self._env.init()
         version = installed.version_text if installed is not None else "unknown"
         write(f"{console.RESET}[D/main] The current version of APP firmware is {version}{console.RESET}\n")

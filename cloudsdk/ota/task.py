@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from cloudsdk.cjson import Json, member, number
+from cloudsdk.cjson import Json, integer, member, number
 from cloudsdk.errors import CloudSdkError
 
 MAX_VERSION: Final = 23  # characters of a task or firmware version
@@ -63,8 +63,8 @@ def parse_task(value: Json) -> OtaTask:
                 type=_text(element, "type", MAX_TYPE),
                 file_version=_text(element, "file_version", MAX_VERSION),
                 file_url=_text(element, "file_url", MAX_URL),
-                upgrade_mode=_number(element, "upgrade_mode"),
-                file_size=_number(element, "file_size"),
+                upgrade_mode=_mode(element),
+                file_size=_size(element),
             )
             for element in elements
         ),
@@ -73,13 +73,22 @@ def parse_task(value: Json) -> OtaTask:
 
 def _text(value: Json, name: str, longest: int) -> str:
     text = member(value, name)
-    if not isinstance(text, str) or not 0 < len(text) <= longest:
-        raise TaskError(f"the task's {name} is not a string of 1 to {longest} characters")
+    # What is not printable could neither be stored nor shown; the original would do both.
+    if not isinstance(text, str) or not 0 < len(text) <= longest or not text.isprintable():
+        raise TaskError(f"the task's {name} is not a string of 1 to {longest} printable characters")
     return text
 
 
-def _number(value: Json, name: str) -> int:
-    found = number(member(value, name))
+def _mode(value: Json) -> int:
+    """Any number: an unknown mode is reported, but the upgrade runs (3.1)."""
+    found = integer(member(value, "upgrade_mode"))
+    if found is None:
+        raise TaskError("the task's upgrade_mode is not a number")
+    return found
+
+
+def _size(value: Json) -> int:
+    found = number(member(value, "file_size"))
     if found is None or not 0 <= found <= MAX_FILE_SIZE:
-        raise TaskError(f"the task's {name} is not a number from 0 to {MAX_FILE_SIZE}")
+        raise TaskError(f"the task's file_size is not a number from 0 to {MAX_FILE_SIZE}")
     return int(found)

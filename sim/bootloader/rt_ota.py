@@ -5,6 +5,7 @@ console lines in the original's order, and returns how it ended. A loss of power
 passes through it as the exception it is.
 """
 
+import contextlib
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -138,7 +139,8 @@ class _Bootloader:
             self._error("ota_main:116", "App verify failed! Need to recovery factory firmware.")
             return False
         if download is not None:
-            download.erase(0, min(CLEARED, download.size))
+            with contextlib.suppress(FlashError):  # the good application is started all the same
+                download.erase(0, min(CLEARED, download.size))
         return True
 
     def _upgrade_wanted(self, download: Partition) -> bool:

@@ -61,7 +61,10 @@ def sync_directory(path: Path) -> None:
 
 
 class DataDir:
-    """The paths above, created where missing; an existing `root` keeps its mode. Raises `StorageError` when the directory cannot be used."""
+    """The paths above, created where missing; an existing `root` keeps its mode.
+
+    Raises `StorageError` when the directory cannot be used.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()

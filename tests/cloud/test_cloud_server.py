@@ -215,8 +215,11 @@ def test_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
     assert stat.S_IMODE((shared / "cloud.db").stat().st_mode) == 0o600
 
 
-def test_sigterm_ends_it_cleanly(tmp_path: Path) -> None:
+def test_start_clears_what_a_kill_left_and_sigterm_ends_it_cleanly(tmp_path: Path) -> None:
+    left_over = DataDir(tmp_path).uploads / "left-over"
+    left_over.touch()
     with serving(tmp_path) as (process, facts):
+        assert not left_over.exists()
         assert facts["pid"] == process.pid
         assert set(facts) == {"data", "http_url", "activation_url", "mqtt_url", "broker", "pid"}
         process.terminate()
@@ -268,11 +271,6 @@ def test_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
         for row in stored.values():
             assert service.blobs.path(row["sha256"]).stat().st_size == row["file_size"]
         service.close()
-    (data / "uploads" / "left-over").touch()
-    with serving(data) as (process, _):
-        assert list((data / "uploads").iterdir()) == []
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
 
 
 # Mosquitto
