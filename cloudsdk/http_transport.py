@@ -47,7 +47,7 @@ class HttpExchange(threading.Thread):
     def run(self) -> None:
         name = self.effect.request
         try:
-            with self._open() as response:
+            with requests.Session() as session, self._open(session) as response:
                 headers = {key.lower(): value for key, value in response.headers.items()}
                 self._send(HttpOpened(name, response.status_code, headers))
                 raw = response.raw
@@ -61,13 +61,13 @@ class HttpExchange(threading.Thread):
             self._send(HttpFailed(name, reason))
 
     def _send(self, event: HttpEvent) -> None:
-        self._room.acquire()
         if not self.cancelled:
+            self._room.acquire()
+        if not self.cancelled:  # while it waited
             self._post(self, event)
 
-    def _open(self) -> requests.Response:
+    def _open(self, session: requests.Session) -> requests.Response:
         url, headers = self.effect.url, dict(self.effect.headers)
-        session = requests.Session()
         session.trust_env = False  # neither proxies nor .netrc: a board has none
         session.headers.clear()
         for _ in range(self._limits.redirects + 1):
@@ -82,6 +82,7 @@ class HttpExchange(threading.Thread):
             if response.status_code not in _REDIRECTS or not location:
                 return response
             response.close()
+            session.close()  # one connection per request: the server may be closing a kept one right now
             url = urljoin(url, location)
             headers["Host"] = urlsplit(url).hostname or ""
         raise requests.TooManyRedirects(f"more than {self._limits.redirects} redirects")

@@ -5,13 +5,16 @@ from typing import Final
 
 from cloudsdk.errors import UsageError
 
-
 DOWNLOAD_BLOCKS: Final = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Defaults are the original's (cloudsdk-protocol sections 1 to 3)."""
+    """Defaults are the original's (cloudsdk-protocol sections 1 to 3), which has no deadlines.
+
+    Raises `UsageError` for a download block that is not one of `DOWNLOAD_BLOCKS`: those are made of whole
+    cipher blocks and divide what a journal stages.
+    """
 
     activation_attempts: int = 0  # failed activations before giving up; 0: for ever, as the original
     activation_retry: float = 10.0  # seconds between two activation attempts, without limit or back-off
@@ -28,6 +31,5 @@ class Limits:
     redirects: int = 5  # HTTP redirects followed for one request
 
     def __post_init__(self) -> None:
-        """Raises `UsageError` for a block that is not made of cipher blocks or straddles the staged part."""
         if self.download_block not in DOWNLOAD_BLOCKS:
             raise UsageError(f"download_block must be one of {', '.join(map(str, DOWNLOAD_BLOCKS))} bytes")

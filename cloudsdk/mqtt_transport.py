@@ -159,7 +159,7 @@ class MqttConnection(threading.Thread):
         if connection is None:
             self._lost("connection closed")
             return
-        with connection, selectors.DefaultSelector() as selector:
+        with contextlib.closing(connection), selectors.DefaultSelector() as selector:
             selector.register(self._wake_read, selectors.EVENT_READ)
             selector.register(connection, selectors.EVENT_READ)
             while not self._dropped:

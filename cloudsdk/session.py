@@ -30,11 +30,12 @@ NO_FIRMWARE: Final = "0.0"
 
 _ACTIVATION: Final = "activation"
 _ACTIVATION_RETRY: Final = "activation-retry"
+_ACTIVATION_DEADLINE: Final = "activation-deadline"
 _DOWNLOAD_RETRY: Final = "download-retry"
+_DOWNLOAD_STALL: Final = "download-stall"
 _MQTT_RECONNECT: Final = "mqtt-reconnect"
 _MQTT_ANSWER: Final = "mqtt-answer"
 _MQTT_SILENCE: Final = "mqtt-silence"
-
 
 OTA_LIBRARY_VERSION: Final = "0.1.3"
 
@@ -77,7 +78,8 @@ class Session:
         self._ota = make_ota(storage.partitions, self._text)
         self._published = 0
         self._started = False
-        self._activation_status = 0
+        self._over = False  # reset or given up: nothing is done any more
+        self._activating = False
         self._activation_body = bytearray()
         self._credentials: Credentials | None = None
         self._user = ""
@@ -88,6 +90,7 @@ class Session:
         self._download: Download | None = None
         self._download_number = 0
         self._download_opened = False
+        self._stall_position = 0
         self._handlers: dict[int, Callable[[Received], bool]] = {
             DataPoint.VERSION_QUERY: self._on_version_query,
             DataPoint.OTA_TASK: self._on_task,
@@ -95,7 +98,9 @@ class Session:
         }
         self._timers: dict[str, Callable[[], None]] = {
             _ACTIVATION_RETRY: self._network_thread,
+            _ACTIVATION_DEADLINE: self._activation_timeout,
             _DOWNLOAD_RETRY: self._retry_download,
+            _DOWNLOAD_STALL: self._check_progress,
             _MQTT_RECONNECT: self._connect_mqtt,
             _MQTT_ANSWER: self._no_answer,
             _MQTT_SILENCE: self._ping,
@@ -107,6 +112,8 @@ class Session:
         """What is to be done because of `event`, in order."""
         self._effects = []
         self._published = 0
+        if self._over:
+            return self._effects
         match event:
             case ev.Started():
                 self._start()
@@ -114,7 +121,8 @@ class Session:
                 self._timers[name]()
             case ev.HttpOpened() | ev.HttpData() | ev.HttpEnded() | ev.HttpFailed():
                 if event.request == _ACTIVATION:
-                    self._on_activation(event)
+                    if self._activating:
+                        self._on_activation(event)
                 elif event.request == self._download_request and self._download is not None:
                     self._on_download(self._download, event)
             case ev.MqttConnected():
@@ -197,33 +205,49 @@ class Session:
             ("User-Agent", USER_AGENT),
             ("Accept", "*/*"),
         )
-        self._activation_status = 0
+        self._activating = True
         self._activation_body.clear()
         self._emit(ev.HttpRequest(_ACTIVATION, "POST", port.activation_url, headers, body))
+        if self._profile.has_deadlines:
+            self._emit(ev.StartTimer(_ACTIVATION_DEADLINE, self._limits.activation_deadline))
 
     def _on_activation(self, event: ev.HttpOpened | ev.HttpData | ev.HttpEnded | ev.HttpFailed) -> None:
         match event:
             case ev.HttpOpened(_, status):
-                self._activation_status = status
+                if status != HTTP_OK:
+                    self._end_activation()
+                    self._text(console.error("web", f"post failed, handle response({status}) error."))
+                    self._activation_failed(f"HTTP status {status}", "HTTP response error !")
             case ev.HttpData(_, data):
                 room = self._limits.activation_response - len(self._activation_body)
                 self._activation_body += data[:room]
+                if len(data) >= room:
+                    self._end_activation()
+                    self._activated()
             case ev.HttpFailed(_, reason):
+                self._end_activation()
                 self._activation_failed(reason, "HTTP response error !")
             case ev.HttpEnded():
-                if self._activation_status == HTTP_OK:
-                    self._activated()
-                    return
-                self._text(
-                    console.error("web", f"post failed, handle response({self._activation_status}) error.")
-                )
-                self._activation_failed(f"HTTP status {self._activation_status}", "HTTP response error !")
+                self._end_activation()
+                self._activated()
+
+    def _end_activation(self) -> None:
+        """Whatever the answer still brings is not wanted."""
+        self._activating = False
+        self._emit(ev.HttpCancel(_ACTIVATION))
+        self._emit(ev.StopTimer(_ACTIVATION_DEADLINE))
+
+    def _activation_timeout(self) -> None:
+        if self._activating:
+            self._end_activation()
+            self._activation_failed("timeout", "HTTP response error !")
 
     def _activation_failed(self, reason: str, line: str) -> None:
         self.activation_failures += 1
         self.last_activation_error = reason
         self._text(console.error("cld", f"Device activate failed! {line}"))
         if self.activation_failures == self._limits.activation_attempts:
+            self._over = True
             self._emit(ev.GiveUp())
         else:
             self._emit(ev.StartTimer(_ACTIVATION_RETRY, self._limits.activation_retry))
@@ -273,12 +297,10 @@ class Session:
     # --- MQTT (2) -----------------------------------------------------------------------------------
 
     def _start_mqtt(self) -> None:
-        store = self._env
         self.activated = True
-        device_id, key = store.get(env.DEVICE_ID) or "", store.get(env.DEVICE_KEY) or ""
-        self._user, self._password = store.get(env.USER) or "", store.get(env.PASSWORD) or ""
-        self._credentials = Credentials(device_id, key)
-        self._topics = Topics(self._port.product_id, device_id)
+        self._user, self._password = self._stored(env.USER), self._stored(env.PASSWORD)
+        self._credentials = Credentials(self._stored(env.DEVICE_ID), self._stored(env.DEVICE_KEY))
+        self._topics = Topics(self._port.product_id, self._device_id)
         self._version = self._stored_version()
         self._text(console.info("cld.mqtt", "CloudSDK MQTT server is startup!"))
         self._connect_mqtt()
@@ -286,11 +308,16 @@ class Session:
     def _stored_version(self) -> str:
         """The version that is reported: of the task last downloaded, else the device's (1.4)."""
         store = self._env
-        task = store.get(env.OTA_TASK_VERSION)
-        complete = task is not None and all(
-            store.get(key) is not None for key in (env.OTA_NAME, env.OTA_FIRMWARE_VERSION)
+        complete = all(
+            store.get(key) is not None
+            for key in (env.OTA_NAME, env.OTA_FIRMWARE_VERSION, env.OTA_TASK_VERSION)
         )
-        return (task if complete else store.get(env.DEVICE_VERSION)) or ""
+        return self._stored(env.OTA_TASK_VERSION if complete else env.DEVICE_VERSION)
+
+    def _stored(self, key: str) -> str:
+        """A variable to be sent; empty, as the original goes on, when it is missing or was spoiled (1.4)."""
+        value = self._env.get(key)
+        return value if value is not None and value.isprintable() else ""
 
     @property
     def _device_id(self) -> str:
@@ -319,7 +346,9 @@ class Session:
         self._heard()
 
     def _heard(self) -> None:
-        """Something arrived: the connection is alive."""
+        """Something arrived: the connection is alive. Before SUBACK only that counts."""
+        if not self.online:
+            return
         self._emit(ev.StopTimer(_MQTT_ANSWER))
         self._emit(ev.StartTimer(_MQTT_SILENCE, self._limits.mqtt_silence))
 
@@ -342,6 +371,22 @@ class Session:
         if self._download is not None:
             self._attempt(self._download)
 
+    def _check_progress(self) -> None:
+        """Give up a connection that brought no block since the last look."""
+        download = self._download
+        if download is None:
+            return
+        if download.position != self._stall_position:
+            self._watch_progress(download)
+            return
+        self._emit(ev.HttpCancel(self._download_request))
+        self._conclude(download, download.broken(opened=self._download_opened))
+
+    def _watch_progress(self, download: Download) -> None:
+        if self._profile.has_deadlines:
+            self._stall_position = download.position
+            self._emit(ev.StartTimer(_DOWNLOAD_STALL, self._limits.download_stall))
+
     def _no_answer(self) -> None:
         self._emit(ev.MqttDrop())
         self._lose_mqtt()
@@ -359,6 +404,8 @@ class Session:
             self._text(console.error("cld.mqtt", "MQTT callback failed! cJSON parse error return NULL !"))
             return
         for element in elements:
+            if self._over:
+                return
             handler = self._handlers.get(element.dp)
             if handler is not None and not handler(element):
                 self._text(
@@ -417,7 +464,7 @@ class Session:
 
     def _begin_download(self, firmware: TaskFirmware) -> None:
         if self._download is not None:
-            self._download.firmware = firmware
+            self._download.replace(firmware)
             return
         assert self._credentials is not None  # noqa: S101 - a task cannot arrive before activation
         self._port.ota_start()
@@ -443,6 +490,7 @@ class Session:
         started = download.start(self._download_request)
         if isinstance(started, ev.HttpRequest):
             self._emit(started)
+            self._watch_progress(download)
         else:
             self._conclude(download, started)
 
@@ -464,6 +512,7 @@ class Session:
             self._conclude(download, outcome)
 
     def _conclude(self, download: Download, outcome: Outcome) -> None:
+        self._emit(ev.StopTimer(_DOWNLOAD_STALL))
         if outcome is Outcome.RETRY:
             self._download_number += 1  # whatever the old connection still brings is ignored
             self._emit(ev.StartTimer(_DOWNLOAD_RETRY, self._limits.download_retry))
@@ -478,7 +527,10 @@ class Session:
     def _store_result(self, firmware: TaskFirmware) -> bool:
         """After the last firmware of the task, remember its version; it is reported after the reset."""
         task = self._task
-        if task is None or firmware != task.firmwares[-1]:
+        if task is None:
+            return True
+        last = task.firmwares[-1]
+        if (firmware.type, firmware.file_version) != (last.type, last.file_version):
             return True
         values = {
             env.OTA_NAME: firmware.type,
@@ -492,4 +544,5 @@ class Session:
 
     def _end(self, status: OtaStatus) -> None:
         if self._port.ota_end(status):
+            self._over = True
             self._emit(ev.Reset())

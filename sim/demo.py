@@ -192,7 +192,7 @@ class _Job:
     def run(self, device: DeviceInfo, started: float) -> Report:
         sn = device["sn"]
         self._old_versions = [self._installed_version(package) for package in self._packages]
-        with self._powered_on(3) as power:
+        with self._powered_on() as power:
             self._narrate(3, "power on")
             self._await(
                 3, power, lambda: self._is_online(sn), ONLINE_TIMEOUT, "the device did not come online"
@@ -209,7 +209,7 @@ class _Job:
             )
         total = self._packages[0].total
         self._narrate(5, f"power cut in the write at byte {self._meter.cut_at} of {total}")
-        with self._powered_on(6) as power:
+        with self._powered_on() as power:
             self._narrate(6, "power on again")
             self._await(
                 7,
@@ -241,7 +241,7 @@ class _Job:
     # --- the device ---------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _powered_on(self, step: int) -> Iterator["_PowerOn"]:
+    def _powered_on(self) -> Iterator["_PowerOn"]:
         """The device running in a thread of its own; stopped at the end if it still runs."""
         self._text.clear()
         device = Device(self._board, self._port, console=self._device_text, after_boot=self._after_boot)
@@ -252,8 +252,6 @@ class _Job:
         finally:
             device.stop()
             power.thread.join()
-        if power.failure is not None:
-            raise DeviationError(step, f"the device stopped: {power.failure}") from power.failure
 
     def _device_text(self, text: str) -> None:
         self._text.append(text)
@@ -288,6 +286,8 @@ class _Job:
                 errors = _DOWNLOAD_ERROR.findall("".join(self._text))
                 raise DeviationError(step, f"the device gave up {self._current()}: {' '.join(errors[-1:])}")
             if not power.thread.is_alive() and power.cut is None:
+                if power.failure is not None:
+                    raise DeviationError(step, f"the device failed: {power.failure}") from power.failure
                 dead = power.dead
                 why = f"the bootloader ended in {dead.outcome.value}: {dead.diagnosis}" if dead else otherwise
                 raise DeviationError(6 if dead else step, why)

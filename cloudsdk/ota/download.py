@@ -32,6 +32,7 @@ NO_RESPONSE: Final = -1
 _TAG: Final = "cld.ota"
 _FAILED: Final = "Firmware download failed!"
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_STRONG_TAG: Final = re.compile(r'"[!#-~\x80-\xff]*"')
 
 
 class Outcome(Enum):
@@ -60,11 +61,12 @@ class DownloadContext:
 class Download:
     """One run of the original's `ota_download` thread.
 
-    `firmware` may be replaced while it runs: the next attempt takes the new URL and size (3.2).
+    `firmware` is what the current attempt fetches; `replace` names another for the next one (3.2).
     """
 
     def __init__(self, context: DownloadContext, firmware: TaskFirmware) -> None:
         self.firmware = firmware
+        self._next = firmware
         self._context = context
         self._identity: Identity | None = None  # of the bytes received so far
         self._offset = 0  # bytes written
@@ -73,6 +75,15 @@ class Download:
         self._partial = bytearray()  # received, not yet a whole block
         self._decryptor: CipherContext | None = None
         self._journal: Journal | None = None
+
+    @property
+    def position(self) -> int:
+        """Bytes of the package that are written."""
+        return self._offset
+
+    def replace(self, firmware: TaskFirmware) -> None:
+        """Take the URL and size of `firmware` from the next attempt on."""
+        self._next = firmware
 
     # --- one attempt --------------------------------------------------------------------------------
 
@@ -83,11 +94,12 @@ class Download:
         partition = self._partition
         if partition is None:
             return self._fail(f"Partition ({DOWNLOAD}) find error!")
+        self.firmware = self._next
         identity = self._current_identity()
-        if self._identity != identity:
-            self._identity, self._offset, self._etag = identity, 0, None
-            self._journal = self._open_journal(partition)
         try:
+            if self._identity != identity:
+                self._identity, self._offset, self._etag = identity, 0, None
+                self._journal = self._open_journal(partition)
             if self._offset == 0:
                 self._take_up_journal(identity)
             if self._offset == self._total:
@@ -113,7 +125,10 @@ class Download:
                 status in (HTTP_PARTIAL, HTTP_RANGE_NOT_SATISFIABLE)
                 and self._context.profile.checks_resumed_body
             ):
-                self._forget()
+                try:
+                    self._forget()
+                except FlashError:
+                    return self._fail(f"Partition ({DOWNLOAD}) write data error!")
             return self._retry(f"Open retry failed, response({status}) error.")
         else:
             return Outcome.CONTINUE
@@ -149,7 +164,8 @@ class Download:
     def handed_over(self) -> None:
         """Everything is stored for the bootloader: this package is never resumed again."""
         if self._journal is not None:
-            self._journal.consume()
+            with contextlib.suppress(FlashError):  # the bootloader has all it needs
+                self._journal.consume()
 
     # --- flash --------------------------------------------------------------------------------------
 
@@ -169,7 +185,10 @@ class Download:
         if not self._context.profile.resume_survives_reset:
             return None
         journal = Journal(partition, self._total)
-        return journal if journal.fits else None
+        if journal.fits:
+            return journal
+        journal.consume()
+        return None
 
     def _take_up_journal(self, identity: Identity) -> None:
         point = self._journal.load(identity) if self._journal is not None else None
@@ -195,9 +214,9 @@ class Download:
         return Outcome.CONTINUE
 
     def _start_over(self, headers: Mapping[str, str]) -> Outcome:
-        self._forget()
         self._decryptor = cipher(self._context.device_key).decryptor()
         try:
+            self._forget()
             self._erase()
         except FlashError:
             return self._fail(f"Partition ({DOWNLOAD}) erase error!")
@@ -248,16 +267,22 @@ class Download:
     # --- HTTP ---------------------------------------------------------------------------------------
 
     def _request(self, request: str) -> HttpRequest:
-        host = urlsplit(self.firmware.file_url).hostname or ""
         headers: list[tuple[str, str]] = []
         if self._offset:
             headers.append(("Range", f"bytes={self._offset}-"))
-            if self._etag is not None and self._context.profile.checks_resumed_body:
-                headers.append(("If-Range", self._etag))
-        headers += [("Host", host), ("User-Agent", USER_AGENT)]
+            if (validator := self._validator) is not None:
+                headers.append(("If-Range", validator))
+        headers += [("Host", _host(self.firmware.file_url)), ("User-Agent", USER_AGENT)]
         if self._offset:
             headers.append(("Accept", "*/*"))
         return HttpRequest(request, "GET", self.firmware.file_url, tuple(headers))
+
+    @property
+    def _validator(self) -> str | None:
+        """The entity tag if it may stand in If-Range: a strong one (RFC 9110 13.1.5)."""
+        tag = self._etag
+        usable = tag is not None and _STRONG_TAG.fullmatch(tag) and self._context.profile.checks_resumed_body
+        return tag if usable else None
 
     def _continues(self, headers: Mapping[str, str]) -> bool:
         """Whether a 206 really goes on where this download stopped."""
@@ -296,3 +321,11 @@ class Download:
             self._context.write(console.error("web", f"receive data error({code})."))
         received = len(self._partial)
         return self._retry(f"Http get error: {code}, content_pos: {self._offset}, page_pos: {received} .")
+
+
+def _host(url: str) -> str:
+    """The Host header, without the port (1.2); empty for a URL that no transport will take either."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -1,11 +1,11 @@
 """The break point of a download, kept on flash so that it survives a loss of power.
 
-The bootloader erases the first 4096 bytes of `download` at every boot with a good application (rbl-format
-3.4a), so those bytes are staged elsewhere until everything else is there. The staged bytes and the record
-live in the last erase blocks of `download`:
+The bootloader erases the first 4096 bytes of `download`, that is the erase blocks they touch, at every boot
+with a good application (rbl-format 3.4a), so those blocks are staged elsewhere until everything else is
+there. The staged bytes and the record live in the last erase blocks of `download`:
 
-    | first block | package body ...            | staged first 4096 bytes | record, checkpoints |
-    0             4096                          staging                   record            size
+    | first blocks | package body ...            | staged first blocks | record, checkpoints |
+    0              staged                        staging               record            size
 
 A checkpoint is a cell that is programmed once its bytes are on flash, never before; a torn one therefore
 still tells the truth. Parts without error correction get one every 1024 bytes: bytes torn behind the last one
@@ -27,7 +27,7 @@ from typing import Final
 from cloudsdk.fal import Partition
 from cloudsdk.ota.transport import IV_LENGTH, cipher
 
-STAGED: Final = 4096  # bytes at the start of `download` that the bootloader erases
+CLEARED: Final = 4096  # bytes at the start of `download` that the bootloader erases
 _MAGIC: Final = 0x4A444C43  # "CLDJ"
 _RECORD: Final = struct.Struct("<I I 32s B 147s")  # magic, total, identity, ETag length, ETag; then CRC-32
 _CRC: Final = struct.Struct("<I")
@@ -66,14 +66,15 @@ class Journal:
         self._partition = partition
         self._total = total
         self._cell = partition.program_unit
+        self._staged = _round_up(CLEARED, block)  # bytes
         #: Bytes between two checkpoints.
-        self.step = _FINE_STEP if self._cell == 1 else max(STAGED, block)
+        self.step = _FINE_STEP if self._cell == 1 else self._staged
         self._consumed_cell = _round_up(_RECORD.size + _CRC.size, self._cell)
         self._first_cell = self._consumed_cell + self._cell
         cells = -(-partition.size // self.step)
         record_room = _round_up(self._first_cell + cells * self._cell, block)
         self._record = partition.size - record_room
-        self._staging = self._record - _round_up(STAGED, block)
+        self._staging = self._record - self._staged
 
     @property
     def fits(self) -> bool:
@@ -84,20 +85,24 @@ class Journal:
         """Which byte of the package is downloaded to `offset` of the partition; None: none is."""
         if not self.fits:
             return offset if offset < self._total else None
-        if offset < STAGED or offset >= self._record:
+        if offset < self._staged or offset >= self._record:
             return None
         return offset - self._staging if offset >= self._staging else offset
 
     def begin(self) -> None:
         """Forget what was there, the record first, and make room for a new download."""
         self._partition.erase(self._record, self._partition.size - self._record)
-        self._partition.erase(self._staging, STAGED)
+        self._partition.erase(self._staging, self._staged)
 
     def open(self, identity: Identity, etag: str | None) -> None:
-        """Store what is being downloaded; before the first byte of the body is written."""
+        """Store what is being downloaded; before the first byte of the body is written.
+
+        Without room for the entity tag nothing is stored: a break point that could not tell whether the body
+        has changed is worth nothing after a reset.
+        """
         tag = (etag or "").encode("latin-1", "replace")
         if len(tag) > _ETAG_ROOM:
-            tag = b""
+            return
         record = _RECORD.pack(_MAGIC, self._total, identity.digest(), len(tag), tag)
         record += _CRC.pack(zlib.crc32(record))
         self._partition.write(self._record, record.ljust(self._consumed_cell, b"\xff"))
@@ -131,7 +136,7 @@ class Journal:
 
     def write(self, offset: int, data: bytes) -> None:
         """Write bytes of the package where they belong, then every checkpoint they complete."""
-        home = self._staging + offset if offset < STAGED else offset
+        home = self._staging + offset if offset < self._staged else offset
         self._partition.write(home, data)
         end = offset + len(data)
         first = offset // self.step
@@ -144,7 +149,7 @@ class Journal:
 
     def clear_unconfirmed(self, offset: int) -> None:
         """Make the bytes from the break point on programmable again: a torn write may have left some."""
-        if self._cell == 1:
+        if self._cell == 1 or offset >= self._total:
             return
         end = min(_round_up(self._total, self._partition.block_size), self._staging)
         stop = min(offset + self.step, end)
@@ -160,19 +165,21 @@ class Journal:
         return last[-IV_LENGTH:]
 
     def _plain(self, end: int) -> Iterator[bytes]:
-        yield self._partition.read(self._staging, min(STAGED, end))
-        for offset in range(STAGED, end, _READ):
+        yield self._partition.read(self._staging, min(self._staged, end))
+        for offset in range(self._staged, end, _READ):
             yield self._partition.read(offset, min(_READ, end - offset))
 
     def put_first_block(self) -> None:
         """Move the staged bytes to the start of `download`: from here on the bootloader sees a package."""
-        length = min(STAGED, self._total)
+        length = min(self._staged, self._total)
         if not is_blank(self._partition.read(0, length)):
             self._partition.erase(0, length)
         self._partition.write(0, self._partition.read(self._staging, length))
 
     def consume(self) -> None:
-        """Never resume this download again: it was handed over, or it was found bad."""
+        """Never resume what is recorded: it was handed over, found bad, or is about to be overwritten."""
+        if self._staging < 0:
+            return  # the partition has no room for a journal
         if is_blank(self._partition.read(self._record + self._consumed_cell, self._cell)):
             self._use(self._consumed_cell)
 

@@ -62,6 +62,13 @@ def main() -> None:
         status = _fail(exc.format_message(), "cloudsim.error", exc.exit_code)
     except CloudSdkError as exc:
         status = _fail(str(exc), exc.code, exc.exit_status)
+    except BrokenPipeError:
+        # The reader of our output has gone; nothing may be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except OSError as exc:
+        place = f" ({exc.filename})" if exc.filename else ""
+        status = _fail(f"{exc.strerror or exc}{place}", "cloudsim.os", 1)
     except ModuleNotFoundError as exc:
         extra = _EXTRAS.get((exc.name or "").partition(".")[0])
         if extra is None:
@@ -70,10 +77,6 @@ def main() -> None:
         status = _fail(remedy, "cloudsim.extra-missing", 1)
     except (KeyboardInterrupt, click.Abort):
         status = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone; nothing may be flushed to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
     sys.exit(status if isinstance(status, int) else 0)
 
 

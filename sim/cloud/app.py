@@ -296,8 +296,14 @@ async def _gone(_request: Request, _error: Exception) -> Response:
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    return problem(status, BadRequestError.code, "there is nothing here" if status == 404 else "not allowed")
+    status, headers = 500, None
+    if isinstance(error, HTTPException):
+        status, headers = error.status_code, error.headers
+    response = problem(
+        status, BadRequestError.code, "there is nothing here" if status == 404 else "not allowed"
+    )
+    response.headers.update(headers or {})
+    return response
 
 
 async def _own_failure(_request: Request, error: Exception) -> Response:

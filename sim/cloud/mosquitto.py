@@ -46,7 +46,7 @@ _DEVICE_LEVEL: Final = 3  # in "", cloud, ProductID, DeviceID, rest
 
 _CONNECTED: Final = re.compile(r"New client connected from (\S+):\d+ as (\S+) \(")
 _GONE: Final = re.compile(r"Client (\S+) (?:disconnected|closed its connection|has exceeded timeout)")
-_ERROR: Final = re.compile(r"\bError.*")  # behind a time stamp until the configuration is read
+_ERROR: Final = re.compile(r"(?:\d+: )?(Error.*)")  # with a time stamp until the configuration is read
 _RELOADING: Final = "Reloading config."
 _RUNNING: Final = re.compile(r"mosquitto version \S+ running")
 
@@ -253,23 +253,23 @@ class MosquittoLink:
         async for raw in self._process.stderr:
             line = raw.decode(errors="replace").strip()
             _log.debug("mosquitto: %s", line)
-            if _RUNNING.search(line):
+            if _RUNNING.match(line):
                 self._running.set()
             elif line == _RELOADING:
                 self._reloaded.set()
-            elif error := _ERROR.search(line):
-                self._first_error = self._first_error or error[0]
+            elif error := _ERROR.match(line):
+                self._first_error = self._first_error or error[1]
             else:
                 await self._track(line)
 
     async def _track(self, line: str) -> None:
         """Who comes and goes. A takeover logs no departure, so the set follows the newest connection."""
-        if match := _CONNECTED.search(line):
+        if match := _CONNECTED.match(line):
             address, device_id = match.groups()
             if device_id in self._lines and device_id != self._user:
                 self._connected.add(device_id)
                 await self._happened.put(_Came(device_id, address))
-        elif match := _GONE.search(line):
+        elif match := _GONE.match(line):
             device_id = match[1]
             if device_id in self._connected:
                 self._connected.discard(device_id)

@@ -137,7 +137,8 @@ def test_body_of_exactly_the_limit_is_read(server: CloudServer, lamp: ProductInf
 
 
 def test_wrong_method_and_path_are_not_200(server: CloudServer) -> None:
-    assert requests.get(server.activation_url, timeout=5).status_code == 405
+    wrong = requests.get(server.activation_url, timeout=5)
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "POST")
     assert requests.post(server.http_url + "/devices/active/", timeout=5).status_code == 404
 
 

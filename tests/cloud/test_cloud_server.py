@@ -80,7 +80,7 @@ def test_port_in_use_is_one_line_with_a_remedy(tmp_path: Path, kind: str, option
     assert error.code == "cloud.port-in-use"
     flag = "--" + option.replace("_", "-")
     assert str(error) == f"port {port} on 127.0.0.1 is already in use: choose another with {flag}"
-    with CloudServer(config(tmp_path)):
+    with DataDir(tmp_path).locked():
         pass  # nothing was left locked
 
 
