@@ -249,9 +249,7 @@ def play(session: Session, cloud: Cloud) -> bool:
     while True:
         if waiting:
             effects = driver.handle(waiting.popleft())
-        elif event := next(
-            (each for stream in downloads.values() for each in [next(stream, None)] if each), None
-        ):
+        elif event := _next_event(downloads):
             effects = driver.handle(event)
         elif timer := _next_timer(driver.timers):
             effects = driver.fire(timer)
@@ -274,6 +272,13 @@ def play(session: Session, cloud: Cloud) -> bool:
                     return True
 
 
+def _next_event(downloads: Mapping[str, Iterator[ev.Event]]) -> ev.Event | None:
+    for stream in downloads.values():
+        if (event := next(stream, None)) is not None:
+            return event
+    return None
+
+
 def _next_timer(timers: Mapping[str, float]) -> str | None:
     """The next to fire; silence is no reason to go on."""
     due = {
@@ -291,7 +296,7 @@ class Device:
     profile: Profile = MANUAL
     boots: int = 0
     in_application: bool = False
-    on_boot: Callable[[Board], None] = lambda _board: None
+    on_boot: Callable[[], None] = lambda: None
 
     def power_on(self, most_boots: int = 10) -> None:
         """Boot, run, boot again after each reset, until the device is idle. `PowerCut` passes through."""
@@ -302,7 +307,7 @@ class Device:
             self.in_application = False
             result = self.board.boot(lambda _text: None)
             assert result.outcome is BootOutcome.JUMP, result
-            self.on_boot(self.board)
+            self.on_boot()
             self.in_application = True
             store = EasyFlashEnv(self.board.partition("easyflash"))
             store.init()

@@ -8,9 +8,10 @@ from device_rig import DEVICE_KEY, IOT_BOARD, PIECE, Bench, Package, application
 from cloudsdk import events as ev
 from cloudsdk.errors import FlashError, UsageError
 from cloudsdk.limits import Limits
+from cloudsdk.ota.header import HEADER_SIZE
 from cloudsdk.ota.transport import cipher, rounded
 from cloudsdk.profile import MANUAL, V2_0_0, Profile
-from sim.flash.power import CutMoment, FlashOperation
+from sim.flash.power import CutMoment, FlashOperation, PowerCut
 
 APP = package("app", "2.0.0", application("2.0.0"))
 BODY = APP.body
@@ -406,9 +407,29 @@ def test_another_device_key_resumes_with_its_own_cipher() -> None:
     assert again.done
 
 
+@pytest.mark.parametrize("moment", list(CutMoment))
+def test_cut_while_another_download_begins_leaves_no_half_of_the_older_break_point(moment: CutMoment) -> None:
+    other = package("app", "2.0.1", application("2.0.1"))
+    undisturbed = interrupted(APP, 6144)
+    with undisturbed.device.board.power.recording() as operations:
+        undisturbed.rebooted(wanted=other)
+    assert len(operations) == 3
+    for index in range(len(operations)):
+        fetch = interrupted(APP, 6144)
+        board = fetch.device.board
+        board.power.arm(lambda at, _each, index=index: moment if at == index else None)  # type: ignore[misc]
+        device = bench(board=board)
+        with pytest.raises(PowerCut):
+            Fetch(device=device, wanted=other)
+        board.power.restore()
+        again = fetch.rebooted()
+        again.finish()
+        assert again.done
+
+
 def test_download_without_room_for_a_journal_ends_the_older_break_point() -> None:
     area = IOT_BOARD.partitions[3].length
-    large = package("filesystem", "1.0.0", bytes(area - 4096))
+    large = package("filesystem", "1.0.0", bytes(area - 4096 - HEADER_SIZE))
     older = interrupted(APP)
     fetch = older.rebooted(wanted=large)
     assert fetch.start == 0

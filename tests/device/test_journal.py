@@ -64,9 +64,12 @@ def test_what_the_bootloader_erases_is_put_in_place_at_the_end(block: int, unit:
     for start in range(0, TOTAL, 20 * 1024):
         fill(journal, start, min(start + 20 * 1024, TOTAL))
         partition.erase(0, 4096)  # rbl-format 3.2 step 8, at every boot
-    for _ in range(2):  # the second time over what the first left, as after a loss of power
+    for _ in range(2):  # over what an earlier one left, too
         journal.put_first_block()
         assert partition.read(0, TOTAL) == PLAIN
+        partition.write(0, bytes(128))
+    journal.put_first_block()
+    assert partition.read(0, TOTAL) == PLAIN
     assert partition.device.statistics.lost_programs == 0
 
 

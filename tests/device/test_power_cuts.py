@@ -67,7 +67,7 @@ class Scenario:
     def device(self, pages: dict[str, MemoryPages] | None = None) -> Device:
         board = make_board(self.layout, dict(pages or fork(self._pages)))
         device = Device(board, Cloud(self.packages), profile=self.profile)
-        device.on_boot = lambda _board: check_application(device)
+        device.on_boot = lambda: check_application(device)
         device.cloud.is_complete = lambda: all(
             board.installed(each.header.name_text) == each.header for each in self.packages
         )
