@@ -23,6 +23,7 @@ from cloudsdk.ota.header import (
     Flavour,
     RblHeader,
 )
+from cloudsdk.ota.pieces import regrouped
 from cloudsdk.ota.writer import U32_MAX, PackageWriter
 
 DEFAULT_PRODUCT_CODE: Final = "00010203040506070809"
@@ -183,26 +184,13 @@ def _compress(pieces: Iterator[bytes], compression: Compression) -> Iterator[byt
 def _deflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """One gzip member without name and time, so that the same firmware gives the same bytes."""
     deflater = zlib.compressobj(wbits=_GZIP_WRAPPER)
-    for piece in _regrouped(pieces, _DEFLATE_PIECE):
+    for piece in regrouped(pieces, _DEFLATE_PIECE):
         yield deflater.compress(piece)
     yield deflater.flush()
 
 
 def _framed(pieces: Iterator[bytes], compress: Callable[[bytes], bytes]) -> Iterator[bytes]:
     """Independent blocks of 4096 raw bytes, each behind its big-endian length (rbl-format 2.1)."""
-    for piece in _regrouped(pieces, PIECE_SIZE):
+    for piece in regrouped(pieces, PIECE_SIZE):
         block = compress(piece)
         yield BLOCK_LENGTH.pack(len(block)) + block
-
-
-def _regrouped(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes in pieces of `size`, the last one shorter."""
-    pending = b""
-    for piece in pieces:
-        data = pending + piece if pending else piece
-        whole = len(data) - len(data) % size
-        for start in range(0, whole, size):
-            yield data[start : start + size]
-        pending = data[whole:]
-    if pending:
-        yield pending
