@@ -17,6 +17,7 @@ MAX_IMAGE_SIZE: Final = 64 * 1024 * 1024  # bytes from the first to the last, ga
 MAX_SEGMENTS: Final = 1024  # program headers looked at
 MAX_HEX_LINE: Final = 1024  # characters; a record has at most 521
 ERASED: Final = 0xFF
+ELF_MAGIC: Final = b"\x7fELF"
 
 _READ_SIZE: Final = 64 * 1024  # bytes
 _PAGE: Final = 4096  # bytes
@@ -32,7 +33,6 @@ _FORMATS: Final[dict[str, ImageFormat]] = {
 _HEX_END: Final = "01"  # record types, as the characters 7 and 8 of a line
 _HEX_BASES: Final = ("02", "04")
 _HEX_BASE_ZERO: Final = ":020000040000FA\n"
-_ELF_MAGIC: Final = b"\x7fELF"
 
 
 def image_format(path: Path) -> ImageFormat:
@@ -56,12 +56,6 @@ def read_image(path: Path) -> Iterator[bytes]:
                 yield from _hex_pieces(path, file)
             case "elf":
                 yield from _elf_pieces(path, file)
-
-
-def looks_like_elf(path: Path) -> bool:
-    """Whether a file begins like an ELF file, whatever its name. Raises `UsageError` like `read_image`."""
-    with _opened(path) as file:
-        return file.read(len(_ELF_MAGIC)) == _ELF_MAGIC
 
 
 @contextmanager

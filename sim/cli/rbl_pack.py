@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -18,7 +19,7 @@ from cloudsdk.ota.header import (
     Flavour,
     RblHeader,
 )
-from cloudsdk.ota.image import image_format, looks_like_elf, read_image
+from cloudsdk.ota.image import ELF_MAGIC, image_format, read_image
 from cloudsdk.ota.pack import (
     DEFAULT_PRODUCT_CODE,
     PackOptions,
@@ -113,13 +114,15 @@ def pack(
         warnings.append("encrypted with the public key of the bootloaders: give --key-file for a secret one")
     if options.encryption is Encryption.NONE and given.source == "command line":
         warnings.append("a key is given, but the package is not encrypted: add --encrypt aes256")
-    if image_format(source) == "bin" and looks_like_elf(source):
+    pieces = read_image(source)
+    first = next(pieces, b"")
+    if image_format(source) == "bin" and first.startswith(ELF_MAGIC):
         warnings.append(
             f"{source} is packed as it is, but begins like an ELF file: name it .elf to pack its segments"
         )
     _refuse_same_file(source, output)
     with replacing(output) as target:
-        header = pack_stream(read_image(source), target, options)
+        header = pack_stream(chain([first], pieces), target, options)
     _report(source, output, header, warnings, as_json)
 
 

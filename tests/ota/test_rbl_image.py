@@ -10,7 +10,7 @@ from intelhex import IntelHex
 
 from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.ota.errors import ImageError
-from cloudsdk.ota.image import MAX_IMAGE_SIZE, image_format, looks_like_elf, read_image
+from cloudsdk.ota.image import MAX_IMAGE_SIZE, image_format, read_image
 
 APP = 0x08010000
 RAW = bytes(range(256)) * 40
@@ -176,7 +176,7 @@ def test_bad_elf(tmp_path: Path, content: bytes, word: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_damaged_elf_and_hex_never_give_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -199,5 +199,3 @@ def test_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     for name in ("fw.bin", "fw.hex", "fw.elf"):
         with pytest.raises(UsageError, match="No such file"):
             list(read_image(tmp_path / name))
-    with pytest.raises(UsageError, match="cannot read"):
-        looks_like_elf(tmp_path / "fw")
