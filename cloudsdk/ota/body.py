@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -12,10 +13,10 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cloudsdk.ota.codecs import fastlz, quicklz
 from cloudsdk.ota.errors import AlgorithmError, CodecError, PackageKeyError, RawSizeError
 from cloudsdk.ota.header import Compression, Encryption, RblHeader
+from cloudsdk.ota.padding import CIPHER_BLOCK_SIZE
 
 KEY_SIZE: Final = 32  # bytes
 IV_SIZE: Final = 16  # bytes
-CIPHER_BLOCK_SIZE: Final = 16  # bytes
 PIECE_SIZE: Final = 4096  # raw bytes per compressed block (rbl-format 2.1)
 BLOCK_LENGTH: Final = struct.Struct(">I")  # before each block, counting the block alone
 MAX_BLOCK_RAW_SIZE: Final = 64 * 1024  # bytes one block may decode to; packers write PIECE_SIZE
@@ -59,6 +60,99 @@ def aes_cipher(key: bytes | None, iv: bytes | None) -> Cipher[CBC]:
     return Cipher(AES(key), CBC(iv))
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A stretch of the decrypted body, `stored`, and firmware found in it, `raw`; either may be empty.
+
+    Put together, the `stored` of all frames are the body without its padding. The last `raw` can reach beyond
+    the raw size of the header.
+    """
+
+    stored: bytes
+    raw: bytes
+
+
+class BodyReader:
+    """A body after decryption: first its `frames`, behind them its padding.
+
+    `body` comes in pieces of any length; `key` (32 bytes) and `iv` (16 bytes) are needed for an encrypted
+    one only. Raises `AlgorithmError` and `PackageKeyError` at once.
+    """
+
+    def __init__(self, header: RblHeader, body: Iterable[bytes], key: bytes | None, iv: bytes | None) -> None:
+        self._compression, encryption = check_algorithm(header)
+        self._raw_size = header.raw_size
+        stream = iter(body)
+        if encryption is Encryption.AES256:
+            stream = _decrypt(stream, aes_cipher(key, iv))
+        self._stream = _ByteStream(stream)
+
+    def peek(self, count: int) -> bytes:
+        """The next `count` bytes of the decrypted body, or what is left of them; they stay where they are."""
+        return self._stream.peek(count)
+
+    def frames(self) -> Iterator[Frame]:
+        """Decode up to the raw size of the header, or to the end of the body if that comes first.
+
+        Raises `CodecError` for a damaged body or a wrong key.
+        """
+        match self._compression:
+            case Compression.GZIP:
+                return self._inflated()
+            case Compression.QUICKLZ:
+                return self._blocks(quicklz.decompress)
+            case Compression.FASTLZ:
+                return self._blocks(fastlz.decompress)
+            case _:
+                return self._plain()
+
+    def _plain(self) -> Iterator[Frame]:
+        missing = self._raw_size
+        while missing and (piece := self._stream.some(missing)):
+            missing -= len(piece)
+            yield Frame(piece, piece)
+
+    def _inflated(self) -> Iterator[Frame]:
+        inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+        missing = self._raw_size
+        try:
+            while not inflater.eof and (piece := self._stream.some(_INFLATE_PIECE)):
+                waiting = piece
+                while waiting and not inflater.eof:
+                    # With everything there, the trailer is still to come, but no byte more.
+                    raw = inflater.decompress(waiting, min(_INFLATE_PIECE, missing or 1))
+                    if raw and not missing:
+                        raise CodecError(f"the gzip body decodes to more than {self._raw_size} bytes")
+                    waiting = inflater.unconsumed_tail
+                    missing -= len(raw)
+                    yield Frame(b"", raw)
+                self._stream.put_back(inflater.unused_data)
+                yield Frame(piece[: len(piece) - len(inflater.unused_data)], b"")
+            if not (inflater.eof or missing):
+                raise CodecError("the body ends before the gzip trailer: the package is cut short")
+        except zlib.error as error:
+            raise CodecError(f"the gzip body is damaged or the key is wrong ({error})") from None
+
+    def _blocks(self, decompress: Callable[[bytes, int], bytes]) -> Iterator[Frame]:
+        """Blocks, each behind its big-endian length (rbl-format 2.1)."""
+        missing = self._raw_size
+        while missing > 0:
+            prefix = self._stream.peek(BLOCK_LENGTH.size)
+            # Here padding may begin: a zero fill reads as no length, PKCS#7 has a first byte that no length
+            # has, and either can be shorter than a length (rbl-format 2.5).
+            if len(prefix) < BLOCK_LENGTH.size or prefix[0] or not any(prefix):
+                return
+            (length,) = BLOCK_LENGTH.unpack(prefix)
+            if length > MAX_BLOCK_SIZE:
+                raise CodecError(f"a block of {length} bytes is announced, the limit is {MAX_BLOCK_SIZE}")
+            stored = self._stream.take(BLOCK_LENGTH.size + length)
+            if len(stored) < BLOCK_LENGTH.size + length:
+                raise CodecError(f"the body ends inside a block of {length} bytes: the package is cut short")
+            raw = decompress(stored[BLOCK_LENGTH.size :], MAX_BLOCK_RAW_SIZE)
+            missing -= len(raw)
+            yield Frame(stored, raw)
+
+
 def decode(header: RblHeader, body: Iterable[bytes], key: bytes | None, iv: bytes | None) -> Iterator[bytes]:
     """Decode `body` (its bytes in pieces of any length) to the raw firmware, piece by piece.
 
@@ -68,11 +162,8 @@ def decode(header: RblHeader, body: Iterable[bytes], key: bytes | None, iv: byte
     Raises `AlgorithmError` and `PackageKeyError` before the first piece, `CodecError` for a damaged body or a
     wrong key, and `RawSizeError` when the body ends too early.
     """
-    compression, encryption = check_algorithm(header)
-    stream = iter(body)
-    if encryption is Encryption.AES256:
-        stream = _decrypt(stream, aes_cipher(key, iv))
-    return _cut(_DECODERS[compression](stream), header.raw_size)
+    frames = BodyReader(header, body, key, iv).frames()
+    return _cut((frame.raw for frame in frames), header.raw_size)
 
 
 def _cut(pieces: Iterator[bytes], raw_size: int) -> Iterator[bytes]:
@@ -100,66 +191,38 @@ def _decrypt(stream: Iterator[bytes], cipher: Cipher[CBC]) -> Iterator[bytes]:
         ) from None
 
 
-def _inflate(stream: Iterator[bytes]) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
-    try:
-        for waiting in stream:
-            while waiting and not inflater.eof:
-                yield inflater.decompress(waiting, _INFLATE_PIECE)
-                waiting = inflater.unconsumed_tail
-            if inflater.eof:
-                return
-    except zlib.error as error:
-        raise CodecError(f"the gzip body is damaged or the key is wrong ({error})") from None
-
-
-def _framed(decompress: Callable[[bytes, int], bytes]) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
-    """A decoder of blocks, each behind its big-endian length (rbl-format 2.1)."""
-
-    def blocks(stream: Iterator[bytes]) -> Iterator[bytes]:
-        reader = _Reader(stream)
-        while True:
-            prefix = reader.take(BLOCK_LENGTH.size)
-            # Here padding may begin: a zero fill reads as no length, PKCS#7 has a first byte that no length
-            # has, and either can be shorter than a length (rbl-format 2.5).
-            if len(prefix) < BLOCK_LENGTH.size or prefix[0] or not any(prefix):
-                return
-            (length,) = BLOCK_LENGTH.unpack(prefix)
-            if length > MAX_BLOCK_SIZE:
-                raise CodecError(f"a block of {length} bytes is announced, the limit is {MAX_BLOCK_SIZE}")
-            block = reader.take(length)
-            if len(block) < length:
-                raise CodecError(f"the body ends inside a block of {length} bytes: the package is cut short")
-            yield decompress(block, MAX_BLOCK_RAW_SIZE)
-
-    return blocks
-
-
-class _Reader:
+class _ByteStream:
     """Takes exact lengths out of pieces of any length."""
 
-    __slots__ = ("_buffer", "_stream")
+    __slots__ = ("_buffer", "_pieces")
 
-    def __init__(self, stream: Iterator[bytes]) -> None:
-        self._stream = stream
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
         self._buffer = bytearray()
+
+    def peek(self, count: int) -> bytes:
+        """The next `count` bytes, or what is left of them at the end, without taking them."""
+        buffer = self._buffer
+        while len(buffer) < count and (piece := next(self._pieces, None)) is not None:
+            buffer += piece
+        return bytes(buffer[:count])
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes, or what is left of them at the end."""
-        buffer = self._buffer
-        while len(buffer) < count:
-            piece = next(self._stream, None)
-            if piece is None:
-                break
-            buffer += piece
-        taken = bytes(buffer[:count])
-        del buffer[:count]
+        taken = self.peek(count)
+        del self._buffer[: len(taken)]
         return taken
 
+    def some(self, limit: int) -> bytes:
+        """The next bytes as they come, at most `limit`; none at the end."""
+        while not self._buffer and (piece := next(self._pieces, None)) is not None:
+            if len(piece) <= limit:
+                if piece:
+                    return piece
+            else:
+                self._buffer += piece
+        return self.take(min(limit, len(self._buffer)))
 
-_DECODERS: Final[dict[Compression, Callable[[Iterator[bytes]], Iterator[bytes]]]] = {
-    Compression.NONE: iter,
-    Compression.GZIP: _inflate,
-    Compression.QUICKLZ: _framed(quicklz.decompress),
-    Compression.FASTLZ: _framed(fastlz.decompress),
-}
+    def put_back(self, data: bytes) -> None:
+        """Make `data` the next bytes again."""
+        self._buffer[:0] = data

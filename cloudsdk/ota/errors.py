@@ -67,6 +67,13 @@ class FieldError(PackageError):
     exit_status = 2
 
 
+class ImageError(PackageError):
+    """An input file that is no usable firmware image."""
+
+    code = "rbl.image"
+    exit_status = 2
+
+
 class RawSizeError(PackageError):
     """The body decodes to fewer bytes than the header promises."""
 
@@ -83,3 +90,16 @@ class VerifyError(PackageError):
     """At least one check of a package failed."""
 
     code = "rbl.verify"
+
+
+class LintError(PackageError):
+    """A package that the board it was checked for cannot install."""
+
+    code = "rbl.lint"
+
+
+class IncomparableError(PackageError):
+    """Two packages of which at least one cannot be decoded."""
+
+    code = "rbl.incomparable"
+    exit_status = 2

@@ -95,11 +95,12 @@ class RblHeader:
         name: bytes,
         version: bytes,
         product_code: bytes,
+        body_crc32: int,
         raw_hash: int,
         raw_size: int,
-        body: bytes,
+        body_size: int,
     ) -> Self:
-        """A header for `body` as stored, with both CRCs computed. Text is zero filled or cut to fit."""
+        """A header with a right CRC of its own. Text is zero filled or cut to fit."""
         return cls(
             MAGIC,
             algo,
@@ -108,10 +109,10 @@ class RblHeader:
             name[:NAME_SIZE].ljust(NAME_SIZE, b"\0"),
             version[:VERSION_SIZE].ljust(VERSION_SIZE, b"\0"),
             product_code[:PRODUCT_CODE_SIZE].ljust(PRODUCT_CODE_SIZE, b"\0"),
-            zlib.crc32(body),
+            body_crc32,
             raw_hash,
             raw_size,
-            len(body),
+            body_size,
             0,
         ).with_crc()
 

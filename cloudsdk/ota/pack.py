@@ -1,19 +1,20 @@
 """Make an `.rbl` package from raw firmware (rbl-format 1 and 2).
 
 Uncompressed packages are byte-identical to those of the official packer and of QBoot's; compressed ones are
-not, but decode to the same firmware.
+not, but decode to the same firmware. The same input and options give the same bytes.
 """
 
+import io
 import logging
 import zlib
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final
 
-from cloudsdk.ota.body import BLOCK_LENGTH, CIPHER_BLOCK_SIZE, PIECE_SIZE, aes_cipher
+from cloudsdk.ota.body import BLOCK_LENGTH, PIECE_SIZE, aes_cipher
 from cloudsdk.ota.codecs import fastlz, quicklz
 from cloudsdk.ota.errors import AlgorithmError, FieldError
 from cloudsdk.ota.header import (
-    ALGO2_CRC,
     NAME_SIZE,
     PRODUCT_CODE_SIZE,
     VERSION_SIZE,
@@ -22,15 +23,103 @@ from cloudsdk.ota.header import (
     Flavour,
     RblHeader,
 )
-from cloudsdk.ota.package import raw_hash_of
+from cloudsdk.ota.pieces import regrouped
+from cloudsdk.ota.writer import U32_MAX, PackageWriter
 
 DEFAULT_PRODUCT_CODE: Final = "00010203040506070809"
 SAFE_SIZE: Final = 32  # bytes; rt_ota V0.2.1 hangs on a smaller body or firmware (rbl-format 3.4)
 
-_U32_MAX: Final = 0xFFFFFFFF
 _GZIP_WRAPPER: Final = 16 + zlib.MAX_WBITS
+_DEFLATE_PIECE: Final = 64 * 1024  # bytes deflated at a time
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackOptions:
+    """Everything about a package but its firmware.
+
+    `name` is the destination partition, `timestamp` seconds (rbl-format 1.2), `key` 32 and `iv` 16 bytes.
+    Text is printable ASCII of at most `text_limits(flavour)` characters; `official_text` makes it so.
+
+    Raises `FieldError` for a value the header cannot hold, `AlgorithmError` for HPatchLite and XOR, and
+    `PackageKeyError` for a missing key or IV or one of a wrong length.
+    """
+
+    name: str
+    version: str
+    timestamp: int
+    compression: Compression = Compression.NONE
+    encryption: Encryption = Encryption.NONE
+    key: bytes | None = field(default=None, repr=False)
+    iv: bytes | None = field(default=None, repr=False)
+    flavour: Flavour = "official"
+    product_code: str = DEFAULT_PRODUCT_CODE
+
+    def __post_init__(self) -> None:
+        limits = text_limits(self.flavour)
+        _check_text("name", self.name, 1, limits.name)
+        _check_text("version", self.version, 1, limits.version)
+        _check_text("product code", self.product_code, 0, limits.product_code)
+        if not 0 <= self.timestamp <= U32_MAX:
+            raise FieldError(f"the timestamp {self.timestamp} does not fit: give seconds from 0 to {U32_MAX}")
+        if self.compression is Compression.HPATCHLITE:
+            raise AlgorithmError("an HPatchLite package holds a ready patch file: choose another compression")
+        if self.encryption is Encryption.XOR:
+            raise AlgorithmError("no bootloader takes XOR encryption: choose AES-256 or none")
+        if self.encryption is Encryption.AES256:
+            aes_cipher(self.key, self.iv)
+
+
+@dataclass(frozen=True, slots=True)
+class TextLimits:
+    """The longest text of each field, in characters."""
+
+    name: int
+    version: int
+    product_code: int
+
+
+def text_limits(flavour: Flavour) -> TextLimits:
+    """The official packer fills whole fields; QBoot's keeps room for a NUL (rbl-format 1)."""
+    nul = 1 if flavour == "qboot" else 0
+    return TextLimits(NAME_SIZE - nul, VERSION_SIZE - nul, PRODUCT_CODE_SIZE - nul)
+
+
+def official_text(text: str, limit: int) -> str:
+    """`text` as the official packer stores it: "?" for what is not ASCII, cut to `limit` (rbl-format 1.3)."""
+    return text.encode("ascii", "replace").decode("ascii")[:limit]
+
+
+def pack_stream(pieces: Iterable[bytes], target: BinaryIO, options: PackOptions) -> RblHeader:
+    """Write a package of the firmware in `pieces`, which may have any length, and return its header.
+
+    `target` is seekable; the package begins where it stands, and its header is written last. No more than a
+    few pieces are in memory at a time. Raises `FieldError` for more firmware than 32 bits can count; errors
+    of `pieces` and `target` pass through.
+    """
+    writer = PackageWriter(
+        target,
+        compression=options.compression,
+        encryption=options.encryption,
+        key=options.key,
+        iv=options.iv,
+        flavour=options.flavour,
+    )
+
+    def hashed() -> Iterator[bytes]:
+        for piece in pieces:
+            writer.add_raw(piece)
+            yield piece
+
+    for stored in _compress(hashed(), options.compression):
+        writer.add_stored(stored)
+    return writer.finish(
+        timestamp=options.timestamp,
+        name=options.name.encode("ascii"),
+        version=options.version.encode("ascii"),
+        product_code=options.product_code.encode("ascii"),
+    )
 
 
 def pack(
@@ -46,89 +135,62 @@ def pack(
     flavour: Flavour = "official",
     product_code: str = DEFAULT_PRODUCT_CODE,
 ) -> bytes:
-    """The whole package for `raw`.
-
-    `name` is the destination partition, `timestamp` seconds (rbl-format 1.2), `key` 32 and `iv` 16 bytes.
-    Text is printable ASCII; an official name has at most 16 characters, version and product code 24, those of
-    QBoot one less, for its NUL (rbl-format 1).
-
-    Raises `FieldError` for a value the header cannot hold, `AlgorithmError` for HPatchLite and XOR, and
-    `PackageKeyError` for a missing key or IV or one of a wrong length.
-    """
-    nul = 1 if flavour == "qboot" else 0
-    fields = {
-        "name": _text("name", name, 1, NAME_SIZE - nul),
-        "version": _text("version", version, 1, VERSION_SIZE - nul),
-        "product_code": _text("product code", product_code, 0, PRODUCT_CODE_SIZE - nul),
-    }
-    if not 0 <= timestamp <= _U32_MAX:
-        raise FieldError(f"the timestamp {timestamp} does not fit: give seconds from 0 to {_U32_MAX}")
-    if len(raw) > _U32_MAX:
-        raise FieldError(f"the firmware has {len(raw)} bytes, a package holds at most {_U32_MAX}")
-
-    body = _encrypt(_compress(raw, compression), encryption, key, iv, flavour)
-    if min(len(raw), len(body)) < SAFE_SIZE:
-        _log.warning("rt_ota V0.2.1 hangs on a firmware or body below %d bytes", SAFE_SIZE)
-    raw_hash = raw_hash_of(flavour)
-    header = RblHeader.build(
-        algo=compression | encryption,
-        algo2=ALGO2_CRC if flavour == "qboot" else 0,
+    """The whole package for `raw`; the arguments are those of `PackOptions`, and so are the errors."""
+    options = PackOptions(
+        name=name,
+        version=version,
         timestamp=timestamp,
-        raw_hash=raw_hash.update(raw, raw_hash.start),
-        raw_size=len(raw),
-        body=body,
-        **fields,
+        compression=compression,
+        encryption=encryption,
+        key=key,
+        iv=iv,
+        flavour=flavour,
+        product_code=product_code,
     )
-    return header.pack() + body
+    target = io.BytesIO()
+    for warning in size_warnings(pack_stream([raw], target, options)):
+        _log.warning("%s", warning)
+    return target.getvalue()
 
 
-def _text(what: str, text: str, shortest: int, longest: int) -> bytes:
+def size_warnings(header: RblHeader) -> list[str]:
+    """What is dangerous about the sizes of a package, one line each."""
+    return [
+        f"the {what} has {size} bytes: rt_ota V0.2.1 hangs below {SAFE_SIZE} (rbl-format 3.4)"
+        for what, size in (("firmware", header.raw_size), ("body", header.body_size))
+        if size < SAFE_SIZE
+    ]
+
+
+def _check_text(what: str, text: str, shortest: int, longest: int) -> None:
     if not (text.isascii() and text.isprintable()):
         raise FieldError(f"the {what} {text!r} holds characters that are not printable ASCII")
     if not shortest <= len(text) <= longest:
         raise FieldError(f"the {what} {text!r} has {len(text)} characters: give {shortest} to {longest}")
-    return text.encode("ascii")
 
 
-def _compress(raw: bytes, compression: Compression) -> bytes:
+def _compress(pieces: Iterator[bytes], compression: Compression) -> Iterator[bytes]:
     match compression:
-        case Compression.NONE:
-            return raw
         case Compression.GZIP:
-            return zlib.compress(raw, wbits=_GZIP_WRAPPER)
+            return _deflated(pieces)
         case Compression.QUICKLZ:
-            return _framed(raw, quicklz.compress)
+            return _framed(pieces, quicklz.compress)
         case Compression.FASTLZ:
-            return _framed(raw, fastlz.compress)
-        case Compression.HPATCHLITE:
-            raise AlgorithmError("an HPatchLite package holds a ready patch file: choose another compression")
+            return _framed(pieces, fastlz.compress)
+        case _:
+            return pieces
 
 
-def _framed(raw: bytes, compress: Callable[[bytes], bytes]) -> bytes:
+def _deflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """One gzip member without name and time, so that the same firmware gives the same bytes."""
+    deflater = zlib.compressobj(wbits=_GZIP_WRAPPER)
+    for piece in regrouped(pieces, _DEFLATE_PIECE):
+        yield deflater.compress(piece)
+    yield deflater.flush()
+
+
+def _framed(pieces: Iterator[bytes], compress: Callable[[bytes], bytes]) -> Iterator[bytes]:
     """Independent blocks of 4096 raw bytes, each behind its big-endian length (rbl-format 2.1)."""
-    body = bytearray()
-    for start in range(0, len(raw), PIECE_SIZE):
-        block = compress(raw[start : start + PIECE_SIZE])
-        body += BLOCK_LENGTH.pack(len(block)) + block
-    return bytes(body)
-
-
-def _encrypt(
-    body: bytes, encryption: Encryption, key: bytes | None, iv: bytes | None, flavour: Flavour
-) -> bytes:
-    match encryption:
-        case Encryption.NONE:
-            return body
-        case Encryption.XOR:
-            raise AlgorithmError("no bootloader takes XOR encryption: choose AES-256 or none")
-        case Encryption.AES256:
-            encryptor = aes_cipher(key, iv).encryptor()
-            return encryptor.update(body + _padding(len(body), flavour)) + encryptor.finalize()
-
-
-def _padding(length: int, flavour: Flavour) -> bytes:
-    """PKCS#7, a whole block when aligned; zeros and nothing when aligned for QBoot (rbl-format 2.5, 2.6)."""
-    count = CIPHER_BLOCK_SIZE - length % CIPHER_BLOCK_SIZE
-    if flavour == "official":
-        return bytes((count,)) * count
-    return bytes(count % CIPHER_BLOCK_SIZE)
+    for piece in regrouped(pieces, PIECE_SIZE):
+        block = compress(piece)
+        yield BLOCK_LENGTH.pack(len(block)) + block

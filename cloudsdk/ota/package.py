@@ -103,7 +103,7 @@ class Package:
 
         def tapped() -> Iterator[bytes]:
             nonlocal crc
-            for piece in self._body():
+            for piece in self.body():
                 crc = zlib.crc32(piece, crc)
                 yield piece
 
@@ -117,6 +117,18 @@ class Package:
             pass
         self._compare_body_crc(crc)
         self._compare_raw_hash(value)
+
+    def body(self) -> Iterator[bytes]:
+        """The stored body in pieces, as long as the header says or as far as the file goes."""
+        with _opened(self._source) as file:
+            file.seek(HEADER_SIZE)
+            missing = self.header.body_size
+            while missing:
+                piece = file.read(min(_READ_SIZE, missing))
+                if not piece:
+                    return
+                missing -= len(piece)
+                yield piece
 
     def _check_magic(self) -> None:
         if self.header.magic != MAGIC:
@@ -146,7 +158,7 @@ class Package:
 
     def _check_body_crc(self) -> None:
         crc = 0
-        for piece in self._body():
+        for piece in self.body():
             crc = zlib.crc32(piece, crc)
         self._compare_body_crc(crc)
 
@@ -174,7 +186,7 @@ class Package:
         value = raw_hash.start
         skipped = "not checked: the body does not decode"
         try:
-            for piece in decode(header, self._body(), key, iv):
+            for piece in decode(header, self.body(), key, iv):
                 value = raw_hash.update(piece, value)
         except RawSizeError as error:
             return [
@@ -193,18 +205,6 @@ class Package:
             Check("raw-size", True, f"{header.raw_size} bytes"),
             _checked("raw-hash", f"{raw_hash.label} 0x{value:08x}", lambda: self._compare_raw_hash(value)),
         ]
-
-    def _body(self) -> Iterator[bytes]:
-        """The stored body in pieces, no more of it than the header says."""
-        with _opened(self._source) as file:
-            file.seek(HEADER_SIZE)
-            missing = self.header.body_size
-            while missing:
-                piece = file.read(min(_READ_SIZE, missing))
-                if not piece:
-                    return
-                missing -= len(piece)
-                yield piece
 
 
 def read_package(source: BinaryIO | str | os.PathLike[str]) -> Package:

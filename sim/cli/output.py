@@ -17,3 +17,8 @@ def echo_console(text: str) -> None:
     """Console text of the device as it comes, without waiting for a line end."""
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def echo_warning(text: str) -> None:
+    """One line on standard error."""
+    click.echo(f"cloudsim: warning: {' '.join(text.split())}", err=True)

@@ -1,12 +1,9 @@
-"""`cloudsim rbl`: look into firmware packages, check them, take the firmware out."""
+"""`cloudsim rbl`: look into firmware packages, check them, take the firmware out; the group of them all."""
 
 import json
-import os
 import re
-import secrets
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +11,13 @@ from typing import Any, Final
 import click
 
 from cloudsdk.errors import UsageError
-from cloudsdk.ota.errors import PackageKeyError, VerifyError
+from cloudsdk.files import replacing
+from cloudsdk.ota.errors import VerifyError
 from cloudsdk.ota.header import RblHeader
-from cloudsdk.ota.package import DEFAULT_IV, DEFAULT_KEY, Check, Package, failures, read_package
+from cloudsdk.ota.package import Check, Package, failures, read_package
+from sim.cli.keys import GivenKeys, key_options
+from sim.cli.rbl_lint import diff, lint
+from sim.cli.rbl_pack import convert, pack
 
 _NOT_FOR_FILE_NAMES: Final = re.compile(r"[^A-Za-z0-9._+-]")
 _STDOUT: Final = "-"
@@ -25,23 +26,13 @@ _file = click.argument("file", type=click.Path(path_type=Path))
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-def _secret(name: str, variable: str, default: bytes) -> Callable[..., Any]:
-    return click.option(
-        name,
-        envvar=variable,
-        default=default.decode("ascii"),
-        help=f"AES-256, {len(default)} ASCII characters; better given as {variable}, out of sight of `ps`. "
-        "Default: the public one of the bootloaders.",
-    )
-
-
-_key = _secret("--key", "CLOUDSIM_KEY", DEFAULT_KEY)
-_iv = _secret("--iv", "CLOUDSIM_IV", DEFAULT_IV)
-
-
 @click.group()
 def rbl() -> None:
-    """Firmware packages (.rbl): info, verify, extract."""
+    """Firmware packages (.rbl): make them, look into them, check them."""
+
+
+for _command in (pack, convert, lint, diff):
+    rbl.add_command(_command)
 
 
 @rbl.command()
@@ -63,12 +54,11 @@ def info(file: Path, as_json: bool) -> None:
 
 @rbl.command()
 @_file
-@_key
-@_iv
+@key_options
 @_json
-def verify(file: Path, key: str, iv: str, as_json: bool) -> None:
+def verify(file: Path, given: GivenKeys, as_json: bool) -> None:
     """Check FILE: header, length, body CRC, decoding, hash of the firmware. Exits with 1 if a check fails."""
-    checks = read_package(file).verify(_ascii(key, "key"), _ascii(iv, "IV"))
+    checks = read_package(file).verify(given.keys.key, given.keys.iv)
     failed = failures(checks)
     if as_json:
         rows = [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks]
@@ -88,21 +78,21 @@ def verify(file: Path, key: str, iv: str, as_json: bool) -> None:
     metavar="OUT",
     help="Where the firmware goes, - for standard output. Without it: NAME-VERSION.bin beside FILE.",
 )
-@_key
-@_iv
+@key_options
 @_json
-def extract(file: Path, output: str | None, key: str, iv: str, as_json: bool) -> None:
+def extract(file: Path, output: str | None, given: GivenKeys, as_json: bool) -> None:
     """Write the firmware inside FILE. Nothing is written unless all of it decodes and has the right hash."""
     if output == _STDOUT and as_json:
         raise UsageError("--json and -o - both want standard output: give -o a file")
     package = read_package(file)
     header = package.header
-    aes_key, aes_iv = _ascii(key, "key"), _ascii(iv, "IV")
+    key, iv = given.keys.key, given.keys.iv
     if output == _STDOUT:
-        _to_stdout(package, aes_key, aes_iv)
+        _to_stdout(package, key, iv)
         return
     target = Path(output) if output is not None else file.parent / _default_name(header)
-    _replace_file(target, package.extract(aes_key, aes_iv))
+    with replacing(target) as destination:
+        destination.writelines(package.extract(key, iv))
     raw_hash = f"0x{header.raw_hash:08x}"
     if as_json:
         _echo_json({"file": str(file), "output": str(target), "size": header.raw_size, "raw_hash": raw_hash})
@@ -154,16 +144,6 @@ def _echo_checks(checks: Iterable[Check]) -> None:
         click.echo(f"{mark} {check.name:<10}  {check.detail}")
 
 
-def _ascii(secret: str, what: str) -> bytes:
-    try:
-        return secret.encode("ascii")
-    except UnicodeEncodeError:
-        # rbl-format 1.3
-        raise PackageKeyError(
-            f'the {what} is not all ASCII: write "?" for each other character, as the official packer does'
-        ) from None
-
-
 def _default_name(header: RblHeader) -> str:
     """A plain file name, whatever the package claims to be called."""
     name = _NOT_FOR_FILE_NAMES.sub("_", f"{header.name_text}-{header.version_text}")
@@ -177,26 +157,3 @@ def _to_stdout(package: Package, key: bytes, iv: bytes) -> None:
     for piece in package.extract(key, iv):
         stdout.write(piece)
     stdout.flush()
-
-
-def _replace_file(target: Path, pieces: Iterable[bytes]) -> None:
-    """Write `pieces` to `target`, whole and on disk, or leave `target` as it was."""
-    try:
-        real = target.resolve()  # a link stays a link
-    except RuntimeError:
-        raise UsageError(f"cannot write {target}: the links lead in a circle") from None
-    temporary = real.parent / f".{secrets.token_hex(8)}.part"
-    try:
-        if real.exists() and not real.is_file():
-            raise UsageError(f"cannot write {target}: not a regular file")
-        with temporary.open("xb") as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(real)
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

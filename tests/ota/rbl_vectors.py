@@ -1,6 +1,7 @@
 """The recorded packages of tests/data/rbl, and packages with planted faults."""
 
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,7 +68,8 @@ def rebuild(package: bytes, body: bytes | None = None, **changes: Any) -> bytes:
     fields |= {name: getattr(header, name) for name in ("product_code", "raw_hash", "raw_size")}
     fields |= changes
     body = package[HEADER_SIZE:] if body is None else body
-    return RblHeader.build(body=body, **fields).pack() + body
+    fields |= {"body_crc32": zlib.crc32(body), "body_size": len(body)}
+    return RblHeader.build(**fields).pack() + body
 
 
 def with_header(package: bytes, **changes: Any) -> bytes:

@@ -35,7 +35,7 @@ def test_fields_of_recorded_packages(v: Vector) -> None:
     assert header.pack() == v.package[:HEADER_SIZE]
 
 
-def test_build_computes_both_crcs_of_a_recorded_package() -> None:
+def test_build_computes_the_crc_of_a_recorded_package() -> None:
     package = (EDGE / "edge_longname.rbl").read_bytes()
     recorded = RblHeader.unpack(package)
     built = RblHeader.build(
@@ -45,9 +45,10 @@ def test_build_computes_both_crcs_of_a_recorded_package() -> None:
         name=b"averyveryverylongname",  # cut to 16
         version=b"123456789012345678901234567890",  # cut to 24
         product_code=b"00010203040506070809",
+        body_crc32=zlib.crc32(RAW_16),
         raw_hash=0xC8FFF215,
         raw_size=16,
-        body=RAW_16,
+        body_size=16,
     )
     assert built == recorded
 

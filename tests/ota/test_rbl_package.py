@@ -196,7 +196,7 @@ def test_huge_promises_cost_nothing() -> None:
 
 def test_codes_of_package_errors_are_distinct() -> None:
     codes = [PackageError.code, *(error.code for error in PackageError.__subclasses__())]
-    assert len(set(codes)) == len(codes) == 13
+    assert len(set(codes)) == len(codes) == 16
     assert all(code.startswith("rbl.") for code in codes)
 
 

@@ -1,0 +1,55 @@
+"""Files that appear whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from cloudsdk.errors import UsageError
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """A seekable file that becomes `target` when the block ends without an error, and vanishes otherwise.
+
+    A link stays a link; a pipe or device is not replaced. Raises `UsageError` when the place or the disk does
+    not allow it, also for an `OSError` of the block.
+    """
+    real = _resolved(target)
+    temporary = real.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        if real.exists() and not real.is_file():
+            raise UsageError(f"cannot write {target}: not a regular file")
+        with _unnamed(real.parent) or temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            if not temporary.exists():
+                # With a descriptor for the folder Python asks to follow the link in /proc.
+                os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=file.fileno())
+        temporary.replace(real)
+    except OSError as error:
+        raise UsageError(f"cannot write {target}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _resolved(target: Path) -> Path:
+    try:
+        real = target.resolve()
+        circular = real.is_symlink()  # from Python 3.13 on, resolve() leaves such a link as it is
+    except RuntimeError:
+        circular = True
+    if circular:
+        raise UsageError(f"cannot write {target}: the links lead in a circle")
+    return real
+
+
+def _unnamed(folder: Path) -> BinaryIO | None:
+    """A file without a name, so that a killed process leaves nothing; None where the system has none."""
+    with suppress(AttributeError, OSError):
+        return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
+    return None
