@@ -43,6 +43,8 @@ def _resolved(target: Path) -> Path:
         circular = real.is_symlink()  # from Python 3.13 on, resolve() leaves such a link as it is
     except RuntimeError:
         circular = True
+    except OSError as error:
+        raise UsageError(f"cannot write {target}: {error.strerror}") from None
     if circular:
         raise UsageError(f"cannot write {target}: the links lead in a circle")
     return real

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from cloudsdk.errors import CloudSdkError, FlashError
+from cloudsdk.ota.errors import PackageKeyError
 from cloudsdk.ota.header import HEADER_SIZE, RblHeader
+from cloudsdk.ota.keys import PackageKeys, parse_key_file
 from cloudsdk.ota.pack import pack
 from cloudsdk.ota.rt_ota import header_offset
 from flash_images import samples
-from sim.bootloader.rt_ota import APP, BOOTLOADER, BootloaderKeys, BootResult, boot
+from sim.bootloader.rt_ota import APP, BOOTLOADER, BootResult, boot
 from sim.flash.fal import FalPartition, FalTable, encode_table
 from sim.flash.images import image_path, open_images
 from sim.flash.layout import BoardLayout, load_layout, save_layout
@@ -46,7 +48,7 @@ class Board:
     layout: BoardLayout
     partitions: FalTable
     power: PowerSupply
-    keys: BootloaderKeys = field(default_factory=BootloaderKeys)
+    keys: PackageKeys = field(default_factory=PackageKeys)
 
     def boot(self, console: Callable[[str], None]) -> BootResult:
         """Power on or reset: run the bootloader. Raises `PowerCut` when the supply is told to fail."""
@@ -71,12 +73,12 @@ class Board:
 
 
 def make_board(
-    layout: BoardLayout, pages: dict[str, PageStore] | None = None, keys: BootloaderKeys | None = None
+    layout: BoardLayout, pages: dict[str, PageStore] | None = None, keys: PackageKeys | None = None
 ) -> Board:
     """A board over the given contents by device name; without any, in erased memory."""
     power = PowerSupply()
     devices = make_devices(layout.devices, power, pages)
-    return Board(layout, FalTable(layout, devices), power, keys or BootloaderKeys())
+    return Board(layout, FalTable(layout, devices), power, keys or PackageKeys())
 
 
 def install(board: Board, name: str, raw: bytes, *, version: str, timestamp: int) -> None:
@@ -110,7 +112,7 @@ def furnish(board: Board, *, app_version: str | None) -> None:
 
 
 def create_board(
-    directory: Path, layout: BoardLayout, *, app_version: str | None, keys: BootloaderKeys | None = None
+    directory: Path, layout: BoardLayout, *, app_version: str | None, keys: PackageKeys | None = None
 ) -> None:
     """Make a board directory with its flash images; its layout file, which makes it a board, comes last.
 
@@ -145,20 +147,19 @@ def open_board(directory: Path) -> Iterator[Board]:
         yield make_board(layout, dict(images.pages), keys)
 
 
-def _save_keys(path: Path, keys: BootloaderKeys) -> None:
-    text = json.dumps({"key": keys.key.decode("latin-1"), "iv": keys.iv.decode("latin-1")})
+def _save_keys(path: Path, keys: PackageKeys) -> None:
+    text = json.dumps({"key": keys.key.decode("ascii"), "iv": keys.iv.decode("ascii")})
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
 
 
-def _load_keys(path: Path) -> BootloaderKeys:
+def _load_keys(path: Path) -> PackageKeys:
     if not path.exists():
-        return BootloaderKeys()
+        return PackageKeys()
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return BootloaderKeys(stored["key"].encode("latin-1"), stored["iv"].encode("latin-1"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        return parse_key_file(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, PackageKeyError) as exc:
         raise BoardError(
             f"{str(path)!r} is not a bootloader key file; remove it to use the default key"
         ) from exc

@@ -19,6 +19,7 @@ from cloudsdk import env
 from cloudsdk.errors import CloudSdkError
 from cloudsdk.ota.header import Compression, Encryption, RblHeader
 from cloudsdk.ota.journal import Journal
+from cloudsdk.ota.keys import PackageKeys
 from cloudsdk.ota.pack import pack
 from cloudsdk.ota.package import failures, read_package
 from cloudsdk.ota.rt_ota import DOWNLOAD
@@ -27,7 +28,7 @@ from cloudsdk.port import OtaStatus, Port
 from flash_images import samples
 from sim.application import ENV_PARTITION
 from sim.board import Board, PartitionNameError, create_board, open_board
-from sim.bootloader.rt_ota import APP, BootloaderKeys, BootResult
+from sim.bootloader.rt_ota import APP, BootResult
 from sim.cloud.client import AdminClient
 from sim.cloud.errors import DuplicateAccountError
 from sim.cloud.server import CloudConfig, CloudServer
@@ -84,7 +85,7 @@ class DemoConfig:
 
     data: Path
     packages: Sequence[Path] = ()
-    keys: BootloaderKeys = field(default_factory=BootloaderKeys)
+    keys: PackageKeys = field(default_factory=PackageKeys)
     board: str = "iot-board"
     broker: Literal["embedded", "mosquitto"] = "embedded"
 

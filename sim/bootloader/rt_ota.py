@@ -8,7 +8,7 @@ passes through it as the exception it is.
 import contextlib
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -21,7 +21,7 @@ from cloudsdk.ota.codecs import fastlz, quicklz
 from cloudsdk.ota.codecs.fnv import FNV_SEED, fnv1a32
 from cloudsdk.ota.errors import CodecError
 from cloudsdk.ota.header import HEADER_SIZE, NAME_OFFSET, Compression, Encryption, RblHeader
-from cloudsdk.ota.package import DEFAULT_IV, DEFAULT_KEY
+from cloudsdk.ota.keys import PackageKeys
 from cloudsdk.ota.rt_ota import DOWNLOAD, HazardError, RtOta, header_offset, printed_version
 from sim.flash.fal import FalTable, table_lines
 
@@ -60,14 +60,6 @@ class BootResult:
     diagnosis: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class BootloaderKeys:
-    """AES key (32 bytes) and IV (16 bytes) compiled into the bootloader."""
-
-    key: bytes = field(default=DEFAULT_KEY, repr=False)
-    iv: bytes = field(default=DEFAULT_IV, repr=False)
-
-
 class _CrashError(HazardError):
     """The original would overrun a buffer."""
 
@@ -76,13 +68,13 @@ class _UpgradeFailedError(Exception):
     """The upgrade is given up; everything was printed."""
 
 
-def boot(partitions: FalTable, keys: BootloaderKeys, write: Callable[[str], None]) -> BootResult:
+def boot(partitions: FalTable, keys: PackageKeys, write: Callable[[str], None]) -> BootResult:
     """Run the bootloader once. Raises `PowerCut` from the flash it is given."""
     return _Bootloader(partitions, keys, write).run()
 
 
 class _Bootloader:
-    def __init__(self, partitions: FalTable, keys: BootloaderKeys, write: Callable[[str], None]) -> None:
+    def __init__(self, partitions: FalTable, keys: PackageKeys, write: Callable[[str], None]) -> None:
         self._partitions = partitions
         self._keys = keys
         self._write = write
@@ -300,7 +292,7 @@ class _Chunk:
 class _DownloadedPackage:
     """The package in `download`, decoded chunk by chunk in the original's way."""
 
-    def __init__(self, download: Partition, header: RblHeader, keys: BootloaderKeys) -> None:
+    def __init__(self, download: Partition, header: RblHeader, keys: PackageKeys) -> None:
         self.header = header
         self.done = 0  # bytes of the body that the last pass has consumed
         self._download = download
@@ -368,7 +360,7 @@ class _DownloadedPackage:
 class _BodyReader:
     """Sequential reads of the body, decrypted."""
 
-    def __init__(self, download: Partition, header: RblHeader, keys: BootloaderKeys) -> None:
+    def __init__(self, download: Partition, header: RblHeader, keys: PackageKeys) -> None:
         self._download = download
         self._position = HEADER_SIZE
         self._ready = b""

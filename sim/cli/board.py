@@ -1,24 +1,20 @@
 """`cloudsim board`: make a board directory, boot it, put files into its partitions and take them out."""
 
-import os
-import secrets
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
 from cloudsdk.errors import CloudSdkError, UsageError
-from sim.board import BoardError, create_board, open_board
-from sim.bootloader.rt_ota import BootloaderKeys, BootOutcome, BootResult
+from cloudsdk.files import replacing
+from sim.board import create_board, open_board
+from sim.bootloader.rt_ota import BootOutcome, BootResult
+from sim.cli.keys import GivenKeys, key_options
 from sim.cli.output import echo_console, echo_json, json_option
 from sim.flash.fal import table_lines
 from sim.flash.layout import load_board
 from sim.flash.power import CutMoment, FlashOperation, PowerCut
-
-KEY_LENGTH = 32
-IV_LENGTH = 16
 
 
 class FileTooLargeError(CloudSdkError):
@@ -27,51 +23,12 @@ class FileTooLargeError(CloudSdkError):
     code = "board.file-too-large"
 
 
-def bootloader_keys(key: str | None, iv: str | None) -> BootloaderKeys | None:
-    """Key and IV given on a command line, or None when neither is. Raises `UsageError` for wrong lengths."""
-    if key is None and iv is None:
-        return None
-    default = BootloaderKeys()
-    values = []
-    for name, text, length in (("key", key, KEY_LENGTH), ("IV", iv, IV_LENGTH)):
-        if text is not None and (len(text) != length or not text.isascii()):
-            raise UsageError(f"the {name} must be {length} ASCII characters")
-        values.append(
-            text.encode("ascii") if text is not None else default.key if name == "key" else default.iv
-        )
-    return BootloaderKeys(*values)
-
-
-def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--key` and `--iv` of the board's bootloader."""
-    command = click.option("--iv", envvar="CLOUDSIM_IV", help="IV of the bootloader, 16 characters.")(command)
-    return click.option(
-        "--key", envvar="CLOUDSIM_KEY", help="AES key of the bootloader, 32 characters; or set CLOUDSIM_KEY."
-    )(command)
-
-
 def read_input(path: Path) -> bytes:
     """The content of a file the user named. Raises `UsageError` when it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as exc:
         raise UsageError(f"cannot read {str(path)!r}: {exc.strerror}") from exc
-
-
-def write_output(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. Raises `BoardError` when that fails."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as exc:
-        raise BoardError(f"cannot write {str(path)!r}: {exc.strerror}") from exc
 
 
 @click.group()
@@ -96,13 +53,13 @@ def new(
     layout: str,
     app_version: str,
     blank: bool,
-    key: str | None,
-    iv: str | None,
+    given: GivenKeys,
     as_json: bool,
 ) -> None:
     """Make a board in DIR: bootloader, application, everything else erased."""
     facts = load_board(layout)
-    create_board(directory, facts, app_version=None if blank else app_version, keys=bootloader_keys(key, iv))
+    keys = given.keys if given.source != "default" else None
+    create_board(directory, facts, app_version=None if blank else app_version, keys=keys)
     if as_json:
         devices = [asdict(device) for device in facts.devices]
         partitions = [asdict(entry) for entry in facts.partitions]
@@ -199,7 +156,8 @@ def read(directory: Path, partition: str, file: Path, as_json: bool) -> None:
     with open_board(directory) as opened:
         source = opened.partition(partition)
         data = source.read(0, source.size)
-    write_output(file, data)
+    with replacing(file) as output:
+        output.write(data)
     if as_json:
         echo_json({"directory": str(directory), "partition": partition, "file": str(file), "size": len(data)})
     else:

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cloudsdk.errors import CloudSdkError
-from sim.bootloader.rt_ota import BootloaderKeys
-from sim.cli.board import bootloader_keys, key_options
+from sim.cli.keys import GivenKeys, key_options
 from sim.cli.output import echo_console, echo_json, json_option
 from sim.demo import STEPS, DemoConfig, Report, run
 
@@ -36,8 +35,7 @@ from sim.demo import STEPS, DemoConfig, Report, run
 @json_option
 def demo(
     packages: tuple[Path, ...],
-    key: str | None,
-    iv: str | None,
+    given: GivenKeys,
     board: str,
     broker: Any,
     data: Path | None,
@@ -45,9 +43,8 @@ def demo(
     as_json: bool,
 ) -> None:
     """Upgrade a simulated board through a cloud, with a power cut in the first download."""
-    keys = bootloader_keys(key, iv) or BootloaderKeys()
     with _directory(data) as directory:
-        config = DemoConfig(data=directory, packages=packages, keys=keys, board=board, broker=broker)
+        config = DemoConfig(data=directory, packages=packages, keys=given.keys, board=board, broker=broker)
         console: Callable[[str], None] = (lambda _text: None) if quiet or as_json else echo_console
         try:
             report = run(config, console=console, narrate=_ignore if as_json else _narrate)

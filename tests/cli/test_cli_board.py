@@ -92,14 +92,14 @@ def test_errors_are_one_line(cli: Cli, board: Path, tmp_path: Path) -> None:
     one_line_error(cli("board", "boot", "nowhere"), 1, "board.directory")
     one_line_error(cli("board", "new", "b"), 1, "board.directory")
     one_line_error(cli("board", "new", "c", "--board", "nosuch"), 2, "layout.invalid")
-    one_line_error(cli("board", "new", "c", "--key", "short"), 2, "cloudsim.usage")
+    one_line_error(cli("board", "new", "c", "--key", "short"), 2, "rbl.key")
     assert "bootloader, app, easyflash" in one_line_error(
         cli("board", "write", "b", "nosuch", PACKAGE), 1, "board.partition"
     )
     one_line_error(cli("board", "write", "b", "app", "missing"), 2, "cloudsim.usage")
     (tmp_path / "large").write_bytes(bytes(0x70001))
     one_line_error(cli("board", "write", "b", "app", "large"), 1, "board.file-too-large")
-    one_line_error(cli("board", "read", "b", "app", "no/such/dir"), 1, "board.directory")
+    one_line_error(cli("board", "read", "b", "app", "no/such/dir"), 2, "cloudsim.usage")
     one_line_error(cli("board", "boot", "b", "--cut-after-writes", "x"), 2, "cloudsim.usage")
     (board / "board.yaml").write_text("name: [")
     one_line_error(cli("board", "boot", "b"), 2, "layout.invalid")

@@ -113,7 +113,7 @@ def test_bad_input_is_refused_before_anything_starts(cli: Cli, tmp_path: Path) -
     text = tmp_path / "text.rbl"
     text.write_text("no package" * 20)
     one_line_error(cli("demo", "--package", text), 1, "demo.package")
-    one_line_error(cli("demo", "--iv", "short"), 2, "cloudsim.usage")
+    one_line_error(cli("demo", "--iv", "short"), 2, "rbl.key")
     data = bytearray((OFFICIAL / "d_100k_fw__none__plain.rbl").read_bytes())
     data[-1] ^= 1
     text.write_bytes(data)
