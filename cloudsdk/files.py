@@ -5,9 +5,11 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from cloudsdk.errors import UsageError
+
+_DESCRIPTORS: Final = "/proc/self/fd"
 
 
 @contextmanager
@@ -27,8 +29,8 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
             if not temporary.exists():
-                # With a descriptor for the folder Python asks to follow the link in /proc.
-                os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=file.fileno())
+                # Python follows a link only when it is given a descriptor, too; the path needs none.
+                os.link(f"{_DESCRIPTORS}/{file.fileno()}", temporary, src_dir_fd=file.fileno())
         temporary.replace(real)
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror or error}") from None
@@ -52,6 +54,8 @@ def _resolved(target: Path) -> Path:
 
 def _unnamed(folder: Path) -> BinaryIO | None:
     """A file without a name, so that a killed process leaves nothing; None where the system has none."""
+    if not Path(_DESCRIPTORS).is_dir():  # what gives the file its name in the end
+        return None
     with suppress(AttributeError, OSError):
         return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
     return None

@@ -154,7 +154,9 @@ def pack(
 
 
 def size_warnings(header: RblHeader) -> list[str]:
-    """What is dangerous about the sizes of a package, one line each."""
+    """What is dangerous about the sizes of a package, one line each; nothing for QBoot."""
+    if header.flavour != "official":
+        return []
     return [
         f"the {what} has {size} bytes: rt_ota V0.2.1 hangs below {SAFE_SIZE} (rbl-format 3.4)"
         for what, size in (("firmware", header.raw_size), ("body", header.body_size))

@@ -195,6 +195,7 @@ def warnings_of(tmp_path: Path, *options: str | Path, raw: bytes = RAW_16 * 4) -
 def test_dangerous_packages_are_warned_of(tmp_path: Path) -> None:
     assert warnings_of(tmp_path) == ""
     assert "hangs below 32" in warnings_of(tmp_path, raw=RAW_16)
+    assert warnings_of(tmp_path, "--flavour", "qboot", raw=RAW_16) == ""
     assert "public key" in warnings_of(tmp_path, "--encrypt", "aes256")
     assert "not encrypted" in warnings_of(tmp_path, "--key", SECRET)
     assert "name it .elf" in warnings_of(tmp_path, raw=b"\x7fELF" + bytes(60))
