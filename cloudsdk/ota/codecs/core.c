@@ -1,0 +1,551 @@
+#include "core.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* Bytes an unrolled copy may write past what was asked for. */
+#define COPY_SLACK 32
+
+/* Both formats are little-endian where they have words. Compilers turn these into one load or store each. */
+static inline uint32_t load16(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8; }
+
+static inline uint32_t load32(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline uint64_t load64(const uint8_t *p) { return load32(p) | (uint64_t)load32(p + 4) << 32; }
+
+static inline void store32(uint8_t *p, uint32_t value)
+{
+    p[0] = (uint8_t)value;
+    p[1] = (uint8_t)(value >> 8);
+    p[2] = (uint8_t)(value >> 16);
+    p[3] = (uint8_t)(value >> 24);
+}
+
+static int64_t fail(core_fault *fault, size_t at, size_t distance, int error)
+{
+    if (fault) {
+        fault->at = at;
+        fault->distance = distance;
+    }
+    return error;
+}
+
+/* Repeat `length` bytes from `distance` back at `out`, of which `room` bytes may be written. */
+static inline void copy_match(uint8_t *out, size_t distance, size_t length, size_t room)
+{
+    const uint8_t *from = out - distance;
+
+    if (room < length + COPY_SLACK) {
+        for (size_t i = 0; i < length; i++)
+            out[i] = from[i];
+        return;
+    }
+    if (distance < 16) {
+        /* What repeats every `distance` bytes repeats every multiple of it, too: 16 bytes one by one, and the
+         * rest can be copied from a multiple that is at least as long as one copy. */
+        for (size_t i = 0; i < 16; i++)
+            out[i] = from[i];
+        if (length <= 16)
+            return;
+        from = out + 16 - (16 + distance - 1) / distance * distance;
+        out += 16;
+        length -= 16;
+    }
+    for (size_t i = 0; i < length; i += 16)
+        memcpy(out + i, from + i, 16);
+}
+
+/* ---- QuickLZ level 3 (rbl-format 2.2) ---- */
+
+enum {
+    QLZ_COMPRESSED = 0x01,
+    QLZ_LONG_HEADER = 0x02,
+    QLZ_LEVEL_3 = 0x4C, /* bit 6 always, level 3 in bits 2 and 3, no streaming buffer in bits 4 and 5 */
+    QLZ_FIXED_BITS = 0xFC,
+    QLZ_SHORT_HEADER_SIZE = 3,
+    QLZ_LONG_HEADER_SIZE = 9,
+    QLZ_SHORT_RAW_LIMIT = 216,
+    QLZ_ITEMS = 31, /* of a group, behind its control word */
+    QLZ_CONTROL_SIZE = 4,
+    QLZ_GROUP_SIZE = QLZ_CONTROL_SIZE + QLZ_ITEMS * 4, /* at the longest */
+    QLZ_MIN_DATA_SIZE = 9,
+    QLZ_END_LITERALS = 4, /* no match covers them */
+    QLZ_END_NO_START = 11, /* from here on there are literals only */
+    QLZ_MIN_DISTANCE = 3,
+    QLZ_MAX_DISTANCE = 0x1FFFF,
+    QLZ_MAX_MATCH = 258,
+    /* What decoding one group can read, copies of 32 literals included. */
+    QLZ_READ_AHEAD = QLZ_GROUP_SIZE + COPY_SLACK,
+};
+#define QLZ_SENTINEL 0x80000000u
+
+static inline size_t minimum(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Finish with literals, of which the current group holds `items`; at most one control word lies ahead. */
+static int64_t quicklz_tail(const uint8_t *data, size_t size, size_t position, size_t items, uint8_t *raw,
+                            size_t done, size_t raw_size, core_fault *fault)
+{
+    size_t count = minimum(items, raw_size - done);
+    for (int pass = 0; pass < 2; pass++) {
+        size_t have = position < size ? minimum(count, size - position) : 0;
+        memcpy(raw + done, data + (have ? position : 0), have);
+        done += have;
+        if (have < count)
+            return fail(fault, done, 0, CORE_E_ENDS);
+        position += count + QLZ_CONTROL_SIZE;
+        count = raw_size - done;
+    }
+    return (int64_t)raw_size;
+}
+
+static int64_t quicklz_data(const uint8_t *data, size_t size, uint8_t *raw, size_t raw_size, size_t capacity,
+                            core_fault *fault)
+{
+    uint8_t last[2 * QLZ_READ_AHEAD]; /* the end of the data and zeros behind it */
+    const uint8_t *in = data;         /* data, or `last` shifted to where its bytes come from */
+    size_t position = 0, origin = 0, done = 0;
+    bool near_end = false;
+
+    while (done < raw_size) {
+        if (position > size || size - position < QLZ_CONTROL_SIZE)
+            return fail(fault, done, 0, CORE_E_ENDS);
+        if (!near_end && size - position < QLZ_READ_AHEAD) {
+            memset(last, 0, sizeof last);
+            memcpy(last, data + position, size - position);
+            in = last;
+            origin = position;
+            near_end = true;
+        }
+        const uint8_t *p = in + (position - origin);
+        uint32_t control = load32(p);
+        p += QLZ_CONTROL_SIZE;
+        if (control < QLZ_SENTINEL)
+            return fail(fault, done, 0, CORE_E_SENTINEL);
+        while (control != 1) {
+            if (!(control & 1)) {
+                size_t run = (size_t)__builtin_ctz(control);
+                if (done + run + QLZ_END_NO_START > raw_size) {
+                    size_t items = 31 - (size_t)__builtin_clz(control);
+                    return quicklz_tail(data, size, origin + (size_t)(p - in), items, raw, done, raw_size, fault);
+                }
+                if (capacity - done >= COPY_SLACK)
+                    memcpy(raw + done, p, COPY_SLACK);
+                else
+                    memcpy(raw + done, p, run);
+                done += run;
+                p += run;
+                control >>= run;
+                continue;
+            }
+            control >>= 1;
+            uint32_t word = load32(p);
+            size_t distance, length;
+            switch (word & 3) {
+            case 0:
+                distance = (word & 0xFF) >> 2;
+                length = 3;
+                p += 1;
+                break;
+            case 1:
+                distance = (word & 0xFFFF) >> 2;
+                length = 3;
+                p += 2;
+                break;
+            case 2:
+                distance = (word & 0xFFFF) >> 6;
+                length = (word >> 2 & 15) + 3;
+                p += 2;
+                break;
+            default:
+                if ((word & 127) != 3) {
+                    distance = word >> 7 & QLZ_MAX_DISTANCE;
+                    length = (word >> 2 & 31) + 2;
+                    p += 3;
+                } else {
+                    distance = word >> 15;
+                    length = (word >> 7 & 255) + 3;
+                    p += 4;
+                }
+            }
+            if (distance < QLZ_MIN_DISTANCE || distance > done)
+                return fail(fault, done, distance, CORE_E_DISTANCE);
+            if (done + length + QLZ_END_LITERALS > raw_size)
+                return fail(fault, done, 0, CORE_E_PAST_END);
+            copy_match(raw + done, distance, length, capacity - done);
+            done += length;
+        }
+        position = origin + (size_t)(p - in);
+    }
+    return (int64_t)raw_size;
+}
+
+int64_t core_quicklz_decode(const uint8_t *block, size_t block_size, uint8_t *raw, size_t raw_capacity,
+                            core_fault *fault)
+{
+    size_t header_size, stated_size, raw_size;
+
+    if (block_size < QLZ_SHORT_HEADER_SIZE || (block[0] & QLZ_FIXED_BITS) != QLZ_LEVEL_3)
+        return CORE_E_HEADER;
+    if (block[0] & QLZ_LONG_HEADER) {
+        if (block_size < QLZ_LONG_HEADER_SIZE)
+            return CORE_E_HEADER;
+        header_size = QLZ_LONG_HEADER_SIZE;
+        stated_size = load32(block + 1);
+        raw_size = load32(block + 5);
+    } else {
+        header_size = QLZ_SHORT_HEADER_SIZE;
+        stated_size = block[1];
+        raw_size = block[2];
+    }
+    if (stated_size > block_size)
+        return CORE_E_HEADER;
+    if (raw_size > raw_capacity)
+        return CORE_E_CAPACITY;
+    /* The Python twin takes a stated size below the header's for no data at all. */
+    size_t size = stated_size > header_size ? stated_size - header_size : 0;
+    if (block[0] & QLZ_COMPRESSED)
+        return quicklz_data(block + header_size, size, raw, raw_size, raw_capacity, fault);
+    if (size != raw_size)
+        return CORE_E_HEADER;
+    memcpy(raw, block + header_size, size);
+    return (int64_t)size;
+}
+
+/* ---- FastLZ levels 1 and 2 (rbl-format 2.3) ---- */
+
+enum {
+    FLZ_LEVEL_SHIFT = 5,
+    FLZ_LOW_BITS = 0x1F,
+    FLZ_MAX_RUN = 32,
+    FLZ_MATCH_BASE = 3,
+    FLZ_LONG_LENGTH = 6,
+    FLZ_MAX_MATCH = FLZ_LONG_LENGTH + 255 + FLZ_MATCH_BASE,
+    FLZ_MAX_DISTANCE = 1 << 13,
+    FLZ_FAR_OFFSET = 0x1F00,
+    FLZ_FAR_DISTANCE = 8191,
+    FLZ_END_LITERALS = 2,
+};
+
+int64_t core_fastlz_decode(const uint8_t *block, size_t block_size, uint8_t *raw, size_t raw_capacity,
+                           core_fault *fault)
+{
+    if (!block_size || block[0] >> FLZ_LEVEL_SHIFT > 1)
+        return CORE_E_HEADER;
+
+    const bool level_2 = block[0] >> FLZ_LEVEL_SHIFT == 1;
+    const uint8_t *p = block + 1, *end = block + block_size;
+    uint32_t control = block[0] & FLZ_LOW_BITS;
+    size_t done = 0;
+
+    for (;;) {
+        if (control < FLZ_MAX_RUN) {
+            size_t run = control + 1;
+            if ((size_t)(end - p) < run)
+                return fail(fault, done, 0, CORE_E_LITERALS);
+            if (raw_capacity - done < run)
+                return fail(fault, done, 0, CORE_E_CAPACITY);
+            if (end - p >= FLZ_MAX_RUN && raw_capacity - done >= FLZ_MAX_RUN)
+                memcpy(raw + done, p, FLZ_MAX_RUN);
+            else
+                memcpy(raw + done, p, run);
+            p += run;
+            done += run;
+        } else {
+            size_t length = (control >> FLZ_LEVEL_SHIFT) - 1;
+            size_t distance = (size_t)(control & FLZ_LOW_BITS) << 8;
+            if (length == FLZ_LONG_LENGTH) {
+                uint32_t more;
+                do {
+                    if (p == end)
+                        return fail(fault, done, 0, CORE_E_MATCH);
+                    more = *p++;
+                    length += more;
+                } while (level_2 && more == 255);
+            }
+            if (p == end)
+                return fail(fault, done, 0, CORE_E_MATCH);
+            uint32_t low = *p++;
+            if (level_2 && low == 255 && distance == FLZ_FAR_OFFSET) {
+                if (end - p < 2)
+                    return fail(fault, done, 0, CORE_E_MATCH);
+                distance = ((size_t)p[0] << 8 | p[1]) + FLZ_FAR_DISTANCE + 1;
+                p += 2;
+            } else {
+                distance += low + 1;
+            }
+            length += FLZ_MATCH_BASE;
+            if (distance > done)
+                return fail(fault, done, distance, CORE_E_DISTANCE);
+            if (length > raw_capacity - done)
+                return fail(fault, done, 0, CORE_E_CAPACITY);
+            copy_match(raw + done, distance, length, raw_capacity - done);
+            done += length;
+        }
+        if (p == end)
+            return (int64_t)done;
+        control = *p++;
+    }
+}
+
+/* ---- Matches, for both encoders ---- */
+
+enum {
+    HASH_BITS = 12,
+    MIN_MATCH = 3,
+    SEARCH_DEPTH = 16,
+    LINKED = 32, /* positions of a match that later ones can refer to */
+    WORD = 4,    /* a position is linked while a word can be read there */
+};
+#define NONE UINT32_MAX
+#define MAX_RAW_SIZE (UINT32_MAX - QLZ_LONG_HEADER_SIZE)
+
+typedef struct {
+    const uint8_t *raw;
+    size_t size;
+    uint32_t *links; /* for each position the one before it in its chain */
+    uint32_t heads[1 << HASH_BITS];
+} chains;
+
+static void chains_init(chains *c, const uint8_t *raw, size_t size, uint32_t *links)
+{
+    c->raw = raw;
+    c->size = size;
+    c->links = links;
+    memset(c->heads, 0xFF, sizeof c->heads);
+}
+
+static inline uint32_t link_one(chains *c, size_t position)
+{
+    uint32_t key = load32(c->raw + position) & 0xFFFFFF;
+    uint32_t *head = &c->heads[key * 0x9E3779B1u >> (32 - HASH_BITS)];
+    uint32_t before = *head;
+    c->links[position] = before;
+    *head = (uint32_t)position;
+    return before;
+}
+
+/* Link what a match of `length` bytes at `position` covers, but for its first byte. */
+static inline void link_match(chains *c, size_t position, size_t length)
+{
+    size_t end = position + minimum(length, LINKED);
+    if (end + WORD > c->size + 1)
+        end = c->size + 1 - WORD;
+    for (size_t i = position + 1; i < end; i++)
+        link_one(c, i);
+}
+
+/* How many of the first `limit` bytes are equal. */
+static inline size_t common(const uint8_t *a, const uint8_t *b, size_t limit)
+{
+    size_t length = 0;
+    for (; length + 8 <= limit; length += 8) {
+        uint64_t differing = load64(a + length) ^ load64(b + length);
+        if (differing)
+            return length + (size_t)(__builtin_ctzll(differing) >> 3);
+    }
+    while (length < limit && a[length] == b[length])
+        length++;
+    return length;
+}
+
+typedef struct {
+    size_t length; /* 0 for none */
+    size_t distance;
+} match;
+
+static inline size_t quicklz_token_size(size_t distance, size_t length)
+{
+    if (length == 3 && distance < 1 << 6)
+        return 1;
+    if ((length == 3 && distance < 1 << 14) || (length <= 18 && distance < 1 << 10))
+        return 2;
+    return length <= 33 ? 3 : 4;
+}
+
+static inline size_t fastlz_token_size(size_t length)
+{
+    return length - FLZ_MATCH_BASE < FLZ_LONG_LENGTH ? 2 : 3;
+}
+
+/* The match at `position` that saves most; of equal ones QuickLZ takes the longer, FastLZ the nearer. */
+static inline match best_match(const chains *c, size_t position, uint32_t candidate, bool quicklz)
+{
+    const size_t end = c->size - (quicklz ? QLZ_END_LITERALS : FLZ_END_LITERALS);
+    const size_t limit = minimum(end - position, quicklz ? QLZ_MAX_MATCH : FLZ_MAX_MATCH);
+    const size_t nearest = quicklz ? QLZ_MIN_DISTANCE : 1;
+    const size_t farthest = quicklz ? QLZ_MAX_DISTANCE : FLZ_MAX_DISTANCE;
+    const uint8_t *here = c->raw + position;
+    size_t length = MIN_MATCH - 1, best_gain = 0;
+    match best = {0, 0};
+
+    for (int i = 0; i < SEARCH_DEPTH && candidate != NONE; i++) {
+        size_t distance = position - candidate;
+        const uint8_t *there = c->raw + candidate;
+        if (distance > farthest)
+            break;
+        if (there[length] == here[length] && distance >= nearest) {
+            size_t equal = common(there, here, limit);
+            if (equal > length) {
+                size_t gain = equal - (quicklz ? quicklz_token_size(distance, equal) : fastlz_token_size(equal));
+                length = equal;
+                if (gain > best_gain || (quicklz && gain == best_gain)) {
+                    best_gain = gain;
+                    best.length = equal;
+                    best.distance = distance;
+                }
+                if (length == limit)
+                    break;
+            }
+        }
+        candidate = c->links[candidate];
+    }
+    return best;
+}
+
+size_t core_quicklz_bound(size_t raw_size) { return raw_size + QLZ_LONG_HEADER_SIZE + QLZ_CONTROL_SIZE + 4; }
+
+int64_t core_quicklz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block, size_t block_capacity,
+                            uint32_t *links, size_t link_count)
+{
+    if (raw_size > MAX_RAW_SIZE || block_capacity < core_quicklz_bound(raw_size) || link_count < raw_size)
+        return CORE_E_CAPACITY;
+
+    const bool is_short = raw_size < QLZ_SHORT_RAW_LIMIT;
+    const size_t header_size = is_short ? QLZ_SHORT_HEADER_SIZE : QLZ_LONG_HEADER_SIZE;
+    const size_t starts_before = raw_size > QLZ_END_NO_START ? raw_size - QLZ_END_NO_START : 0;
+    uint8_t *data = block + header_size, *p = data, *control_at = NULL;
+    uint32_t control = 0;
+    size_t position = 0;
+    int items = 0;
+    bool compressed = raw_size > QLZ_MIN_DATA_SIZE;
+    chains c;
+
+    if (compressed)
+        chains_init(&c, raw, raw_size, links);
+    while (compressed && position < raw_size) {
+        if (items == 0) {
+            control_at = p;
+            p += QLZ_CONTROL_SIZE;
+        }
+        match m = {0, 0};
+        if (position < starts_before) {
+            uint32_t candidate = link_one(&c, position);
+            if (candidate != NONE)
+                m = best_match(&c, position, candidate, true);
+        }
+        if (m.length) {
+            size_t token_size = quicklz_token_size(m.distance, m.length);
+            uint32_t distance = (uint32_t)m.distance, length = (uint32_t)m.length, token;
+            if (token_size == 1)
+                token = distance << 2;
+            else if (length == 3 && token_size == 2)
+                token = distance << 2 | 1;
+            else if (token_size == 2)
+                token = distance << 6 | (length - 3) << 2 | 2;
+            else if (token_size == 3)
+                token = distance << 7 | (length - 2) << 2 | 3;
+            else
+                token = distance << 15 | (length - 3) << 7 | 3;
+            store32(p, token);
+            p += token_size;
+            control |= 1u << items;
+            link_match(&c, position, m.length);
+            position += m.length;
+        } else {
+            *p++ = raw[position++];
+        }
+        if (++items == QLZ_ITEMS || position == raw_size) {
+            store32(control_at, control | QLZ_SENTINEL);
+            control = 0;
+            items = 0;
+        }
+        compressed = (size_t)(p - data) < raw_size;
+    }
+    if (compressed && p - data < QLZ_MIN_DATA_SIZE) {
+        memset(p, 0, (size_t)(data + QLZ_MIN_DATA_SIZE - p));
+        p = data + QLZ_MIN_DATA_SIZE;
+    }
+    if (!compressed) {
+        /* Literals only are longer than the raw data and overflow buffers of bootloaders (rbl-format 3.4a). */
+        memcpy(data, raw, raw_size);
+        p = data + raw_size;
+    }
+    uint8_t flags = QLZ_LEVEL_3 | (compressed ? QLZ_COMPRESSED : 0);
+    size_t block_size = (size_t)(p - block);
+    if (is_short) {
+        block[0] = flags;
+        block[1] = (uint8_t)block_size;
+        block[2] = (uint8_t)raw_size;
+    } else {
+        block[0] = flags | QLZ_LONG_HEADER;
+        store32(block + 1, (uint32_t)block_size);
+        store32(block + 5, (uint32_t)raw_size);
+    }
+    return (int64_t)block_size;
+}
+
+static inline uint8_t *put_literals(uint8_t *p, const uint8_t *from, size_t count)
+{
+    while (count) {
+        size_t run = minimum(count, FLZ_MAX_RUN);
+        *p++ = (uint8_t)(run - 1);
+        memcpy(p, from, run);
+        p += run;
+        from += run;
+        count -= run;
+    }
+    return p;
+}
+
+size_t core_fastlz_bound(size_t raw_size) { return raw_size + (raw_size + FLZ_MAX_RUN - 1) / FLZ_MAX_RUN; }
+
+int64_t core_fastlz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block, size_t block_capacity,
+                           uint32_t *links, size_t link_count)
+{
+    if (raw_size > MAX_RAW_SIZE || block_capacity < core_fastlz_bound(raw_size) || link_count < raw_size)
+        return CORE_E_CAPACITY;
+
+    const size_t starts_before =
+        raw_size > FLZ_END_LITERALS + MIN_MATCH - 1 ? raw_size - FLZ_END_LITERALS - MIN_MATCH + 1 : 0;
+    uint8_t *p = block;
+    size_t position = 0, literals_from = 0;
+    chains c;
+
+    chains_init(&c, raw, raw_size, links);
+    while (position < starts_before) {
+        uint32_t candidate = link_one(&c, position);
+        match m = {0, 0};
+        if (candidate != NONE)
+            m = best_match(&c, position, candidate, false);
+        if (!m.length) {
+            position++;
+            continue;
+        }
+        p = put_literals(p, raw + literals_from, position - literals_from);
+        uint32_t offset = (uint32_t)m.distance - 1, code = (uint32_t)m.length - FLZ_MATCH_BASE;
+        if (code < FLZ_LONG_LENGTH) {
+            *p++ = (uint8_t)((code + 1) << FLZ_LEVEL_SHIFT | offset >> 8);
+        } else {
+            *p++ = (uint8_t)((FLZ_LONG_LENGTH + 1) << FLZ_LEVEL_SHIFT | offset >> 8);
+            *p++ = (uint8_t)(code - FLZ_LONG_LENGTH);
+        }
+        *p++ = (uint8_t)offset;
+        link_match(&c, position, m.length);
+        position += m.length;
+        literals_from = position;
+    }
+    p = put_literals(p, raw + literals_from, raw_size - literals_from);
+    return p - block;
+}
+
+/* ---- FNV-1a (rbl-format 1) ---- */
+
+uint32_t core_fnv1a32(const uint8_t *data, size_t size, uint32_t value)
+{
+    for (size_t i = 0; i < size; i++)
+        value = (value ^ data[i]) * 0x01000193u;
+    return value;
+}
