@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -113,53 +114,63 @@ def _inflate(stream: Iterator[bytes]) -> Iterator[bytes]:
         raise CodecError(f"the gzip body is damaged or the key is wrong ({error})") from None
 
 
-def _framed(decompress: Callable[[bytes, int], bytes]) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
+def _framed(codec: ModuleType) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
     """A decoder of blocks, each behind its big-endian length (rbl-format 2.1)."""
 
     def blocks(stream: Iterator[bytes]) -> Iterator[bytes]:
         reader = _Reader(stream)
-        while True:
+        while reader.has(BLOCK_LENGTH.size):
+            # Many good blocks at once, where that is possible. All rules and errors are below.
+            raw, used = codec.decompress_front(reader.waiting, MAX_BLOCK_SIZE)
+            if used:
+                reader.drop(used)
+                yield raw
+                continue
             prefix = reader.take(BLOCK_LENGTH.size)
             # Here padding may begin: a zero fill reads as no length, PKCS#7 has a first byte that no length
             # has, and either can be shorter than a length (rbl-format 2.5).
-            if len(prefix) < BLOCK_LENGTH.size or prefix[0] or not any(prefix):
+            if prefix[0] or not any(prefix):
                 return
             (length,) = BLOCK_LENGTH.unpack(prefix)
             if length > MAX_BLOCK_SIZE:
                 raise CodecError(f"a block of {length} bytes is announced, the limit is {MAX_BLOCK_SIZE}")
-            block = reader.take(length)
-            if len(block) < length:
+            if not reader.has(length):
                 raise CodecError(f"the body ends inside a block of {length} bytes: the package is cut short")
-            yield decompress(block, MAX_BLOCK_RAW_SIZE)
+            yield codec.decompress(reader.take(length), MAX_BLOCK_RAW_SIZE)
 
     return blocks
 
 
 class _Reader:
-    """Takes exact lengths out of pieces of any length."""
+    """Takes exact lengths out of pieces of any length. `waiting` is what was read and not yet taken."""
 
-    __slots__ = ("_buffer", "_stream")
+    __slots__ = ("_stream", "waiting")
 
     def __init__(self, stream: Iterator[bytes]) -> None:
         self._stream = stream
-        self._buffer = bytearray()
+        self.waiting = bytearray()
 
-    def take(self, count: int) -> bytes:
-        """The next `count` bytes, or what is left of them at the end."""
-        buffer = self._buffer
-        while len(buffer) < count:
+    def has(self, count: int) -> bool:
+        """Read until `count` bytes wait; whether there are so many."""
+        while len(self.waiting) < count:
             piece = next(self._stream, None)
             if piece is None:
-                break
-            buffer += piece
-        taken = bytes(buffer[:count])
-        del buffer[:count]
+                return False
+            self.waiting += piece
+        return True
+
+    def take(self, count: int) -> bytes:
+        taken = bytes(self.waiting[:count])
+        self.drop(count)
         return taken
+
+    def drop(self, count: int) -> None:
+        del self.waiting[:count]
 
 
 _DECODERS: Final[dict[Compression, Callable[[Iterator[bytes]], Iterator[bytes]]]] = {
     Compression.NONE: iter,
     Compression.GZIP: _inflate,
-    Compression.QUICKLZ: _framed(quicklz.decompress),
-    Compression.FASTLZ: _framed(fastlz.decompress),
+    Compression.QUICKLZ: _framed(quicklz),
+    Compression.FASTLZ: _framed(fastlz),
 }

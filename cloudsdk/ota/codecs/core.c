@@ -43,19 +43,22 @@ static inline void copy_match(uint8_t *out, size_t distance, size_t length, size
             out[i] = from[i];
         return;
     }
-    if (distance < 16) {
-        /* What repeats every `distance` bytes repeats every multiple of it, too: 16 bytes one by one, and the
-         * rest can be copied from a multiple that is at least as long as one copy. */
-        for (size_t i = 0; i < 16; i++)
+    if (distance < 8) {
+        /* Once the pattern fills a word it is stored again and again, in steps that keep its phase. Reading it
+         * back each time would wait for the store before. */
+        uint64_t pattern;
+        size_t step = 8 - 8 % distance;
+        for (size_t i = 0; i < 8; i++)
             out[i] = from[i];
-        if (length <= 16)
-            return;
-        from = out + 16 - (16 + distance - 1) / distance * distance;
-        out += 16;
-        length -= 16;
+        memcpy(&pattern, out, 8);
+        for (size_t i = step; i < length; i += step)
+            memcpy(out + i, &pattern, 8);
+        return;
     }
-    for (size_t i = 0; i < length; i += 16)
-        memcpy(out + i, from + i, 16);
+    memcpy(out, from, 8);
+    memcpy(out + 8, from + 8, 8);
+    for (size_t i = 16; i < length; i += 8)
+        memcpy(out + i, from + i, 8);
 }
 
 /* ---- QuickLZ level 3 (rbl-format 2.2) ---- */
@@ -81,6 +84,18 @@ enum {
     QLZ_READ_AHEAD = QLZ_GROUP_SIZE + COPY_SLACK,
 };
 #define QLZ_SENTINEL 0x80000000u
+
+/* How a match is written: as the low `size` bytes of a word that holds its form, length and distance. */
+typedef struct {
+    uint32_t mask; /* of those bytes */
+    uint8_t size, distance_shift, length_shift, length_mask, length_base;
+} quicklz_form;
+
+/* By the two low bits; the fifth is the one whose seven low bits are 3. */
+static const quicklz_form QUICKLZ_FORMS[] = {
+    {0xFF, 1, 2, 0, 0, 3},       {0xFFFF, 2, 2, 0, 0, 3},        {0xFFFF, 2, 6, 2, 15, 3},
+    {0xFFFFFF, 3, 7, 2, 31, 2}, {0xFFFFFFFF, 4, 15, 7, 255, 3},
+};
 
 static inline size_t minimum(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -142,34 +157,10 @@ static int64_t quicklz_data(const uint8_t *data, size_t size, uint8_t *raw, size
             }
             control >>= 1;
             uint32_t word = load32(p);
-            size_t distance, length;
-            switch (word & 3) {
-            case 0:
-                distance = (word & 0xFF) >> 2;
-                length = 3;
-                p += 1;
-                break;
-            case 1:
-                distance = (word & 0xFFFF) >> 2;
-                length = 3;
-                p += 2;
-                break;
-            case 2:
-                distance = (word & 0xFFFF) >> 6;
-                length = (word >> 2 & 15) + 3;
-                p += 2;
-                break;
-            default:
-                if ((word & 127) != 3) {
-                    distance = word >> 7 & QLZ_MAX_DISTANCE;
-                    length = (word >> 2 & 31) + 2;
-                    p += 3;
-                } else {
-                    distance = word >> 15;
-                    length = (word >> 7 & 255) + 3;
-                    p += 4;
-                }
-            }
+            const quicklz_form *form = &QUICKLZ_FORMS[(word & 3) + ((word & 127) == 3)];
+            size_t distance = (word & form->mask) >> form->distance_shift;
+            size_t length = (word >> form->length_shift & form->length_mask) + form->length_base;
+            p += form->size;
             if (distance < QLZ_MIN_DISTANCE || distance > done)
                 return fail(fault, done, distance, CORE_E_DISTANCE);
             if (done + length + QLZ_END_LITERALS > raw_size)
@@ -290,52 +281,21 @@ int64_t core_fastlz_decode(const uint8_t *block, size_t block_size, uint8_t *raw
     }
 }
 
-/* ---- Matches, for both encoders ---- */
+/* ---- Matches, for both encoders ----
+ *
+ * A table keeps positions by the hash of the three bytes there. An empty place names position 0, a candidate as
+ * good as any other, so that nothing has to be told apart; the search therefore begins at position 1.
+ */
 
 enum {
-    HASH_BITS = 12,
     MIN_MATCH = 3,
-    SEARCH_DEPTH = 16,
-    LINKED = 32, /* positions of a match that later ones can refer to */
-    WORD = 4,    /* a position is linked while a word can be read there */
+    SKIP_SHIFT = 6, /* after each 64 literals in a row the search takes longer steps */
 };
-#define NONE UINT32_MAX
 #define MAX_RAW_SIZE (UINT32_MAX - QLZ_LONG_HEADER_SIZE)
 
-typedef struct {
-    const uint8_t *raw;
-    size_t size;
-    uint32_t *links; /* for each position the one before it in its chain */
-    uint32_t heads[1 << HASH_BITS];
-} chains;
+static inline uint32_t key_at(const uint8_t *p) { return load32(p) & 0xFFFFFF; }
 
-static void chains_init(chains *c, const uint8_t *raw, size_t size, uint32_t *links)
-{
-    c->raw = raw;
-    c->size = size;
-    c->links = links;
-    memset(c->heads, 0xFF, sizeof c->heads);
-}
-
-static inline uint32_t link_one(chains *c, size_t position)
-{
-    uint32_t key = load32(c->raw + position) & 0xFFFFFF;
-    uint32_t *head = &c->heads[key * 0x9E3779B1u >> (32 - HASH_BITS)];
-    uint32_t before = *head;
-    c->links[position] = before;
-    *head = (uint32_t)position;
-    return before;
-}
-
-/* Link what a match of `length` bytes at `position` covers, but for its first byte. */
-static inline void link_match(chains *c, size_t position, size_t length)
-{
-    size_t end = position + minimum(length, LINKED);
-    if (end + WORD > c->size + 1)
-        end = c->size + 1 - WORD;
-    for (size_t i = position + 1; i < end; i++)
-        link_one(c, i);
-}
+static inline uint32_t hash(uint32_t key, int bits) { return key * 0x9E3779B1u >> (32 - bits); }
 
 /* How many of the first `limit` bytes are equal. */
 static inline size_t common(const uint8_t *a, const uint8_t *b, size_t limit)
@@ -351,10 +311,33 @@ static inline size_t common(const uint8_t *a, const uint8_t *b, size_t limit)
     return length;
 }
 
+/* ---- QuickLZ encoder ---- */
+
+enum {
+    QLZ_HASH_BITS = 11,
+    QLZ_WAYS = 4, /* candidates kept for one hash, nearest first */
+};
+
+typedef struct {
+    uint32_t at[QLZ_WAYS];
+} quicklz_bucket;
+
 typedef struct {
     size_t length; /* 0 for none */
     size_t distance;
 } match;
+
+/* Put `position` in front and return what was there before. */
+static inline quicklz_bucket quicklz_link(quicklz_bucket *table, const uint8_t *raw, size_t position)
+{
+    quicklz_bucket *bucket = &table[hash(key_at(raw + position), QLZ_HASH_BITS)];
+    quicklz_bucket before = *bucket;
+    bucket->at[3] = before.at[2];
+    bucket->at[2] = before.at[1];
+    bucket->at[1] = before.at[0];
+    bucket->at[0] = (uint32_t)position;
+    return before;
+}
 
 static inline size_t quicklz_token_size(size_t distance, size_t length)
 {
@@ -365,95 +348,95 @@ static inline size_t quicklz_token_size(size_t distance, size_t length)
     return length <= 33 ? 3 : 4;
 }
 
-static inline size_t fastlz_token_size(size_t length)
+/* The match that saves most; of equal ones the longer. */
+static inline match quicklz_best(const uint8_t *raw, size_t position, size_t limit, quicklz_bucket candidates)
 {
-    return length - FLZ_MATCH_BASE < FLZ_LONG_LENGTH ? 2 : 3;
-}
-
-/* The match at `position` that saves most; of equal ones QuickLZ takes the longer, FastLZ the nearer. */
-static inline match best_match(const chains *c, size_t position, uint32_t candidate, bool quicklz)
-{
-    const size_t end = c->size - (quicklz ? QLZ_END_LITERALS : FLZ_END_LITERALS);
-    const size_t limit = minimum(end - position, quicklz ? QLZ_MAX_MATCH : FLZ_MAX_MATCH);
-    const size_t nearest = quicklz ? QLZ_MIN_DISTANCE : 1;
-    const size_t farthest = quicklz ? QLZ_MAX_DISTANCE : FLZ_MAX_DISTANCE;
-    const uint8_t *here = c->raw + position;
+    const uint8_t *here = raw + position;
+    const uint32_t key = key_at(here);
     size_t length = MIN_MATCH - 1, best_gain = 0;
     match best = {0, 0};
+    bool any = false;
 
-    for (int i = 0; i < SEARCH_DEPTH && candidate != NONE; i++) {
-        size_t distance = position - candidate;
-        const uint8_t *there = c->raw + candidate;
-        if (distance > farthest)
-            break;
-        if (there[length] == here[length] && distance >= nearest) {
-            size_t equal = common(there, here, limit);
-            if (equal > length) {
-                size_t gain = equal - (quicklz ? quicklz_token_size(distance, equal) : fastlz_token_size(equal));
-                length = equal;
-                if (gain > best_gain || (quicklz && gain == best_gain)) {
-                    best_gain = gain;
-                    best.length = equal;
-                    best.distance = distance;
-                }
-                if (length == limit)
-                    break;
-            }
+    for (int i = 0; i < QLZ_WAYS; i++)
+        any |= key_at(raw + candidates.at[i]) == key;
+    if (!any)
+        return best;
+    for (int i = 0; i < QLZ_WAYS; i++) {
+        const uint8_t *there = raw + candidates.at[i];
+        size_t distance = position - candidates.at[i];
+        if (there[length] != here[length] || distance < QLZ_MIN_DISTANCE || distance > QLZ_MAX_DISTANCE)
+            continue;
+        size_t equal = common(there, here, limit);
+        if (equal <= length)
+            continue;
+        length = equal;
+        size_t gain = equal - quicklz_token_size(distance, equal);
+        if (gain >= best_gain) {
+            best_gain = gain;
+            best.length = equal;
+            best.distance = distance;
         }
-        candidate = c->links[candidate];
+        if (equal == limit)
+            break;
     }
     return best;
 }
 
+static inline uint8_t *quicklz_put_match(uint8_t *p, match m)
+{
+    uint32_t distance = (uint32_t)m.distance, length = (uint32_t)m.length;
+    size_t size = quicklz_token_size(m.distance, m.length);
+
+    if (size == 1)
+        store32(p, distance << 2);
+    else if (size == 2 && length == 3 && distance < 1 << 14)
+        store32(p, distance << 2 | 1);
+    else if (size == 2)
+        store32(p, distance << 6 | (length - 3) << 2 | 2);
+    else if (size == 3)
+        store32(p, distance << 7 | (length - 2) << 2 | 3);
+    else
+        store32(p, distance << 15 | (length - 3) << 7 | 3);
+    return p + size;
+}
+
 size_t core_quicklz_bound(size_t raw_size) { return raw_size + QLZ_LONG_HEADER_SIZE + QLZ_CONTROL_SIZE + 4; }
 
-int64_t core_quicklz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block, size_t block_capacity,
-                            uint32_t *links, size_t link_count)
+int64_t core_quicklz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block, size_t block_capacity)
 {
-    if (raw_size > MAX_RAW_SIZE || block_capacity < core_quicklz_bound(raw_size) || link_count < raw_size)
+    if (raw_size > MAX_RAW_SIZE || block_capacity < core_quicklz_bound(raw_size))
         return CORE_E_CAPACITY;
 
     const bool is_short = raw_size < QLZ_SHORT_RAW_LIMIT;
     const size_t header_size = is_short ? QLZ_SHORT_HEADER_SIZE : QLZ_LONG_HEADER_SIZE;
     const size_t starts_before = raw_size > QLZ_END_NO_START ? raw_size - QLZ_END_NO_START : 0;
-    uint8_t *data = block + header_size, *p = data, *control_at = NULL;
+    uint8_t *data = block + header_size, *p = data, *control_at = p;
     uint32_t control = 0;
-    size_t position = 0;
+    size_t position = 0, search_at = 1, literals_from = 0;
     int items = 0;
     bool compressed = raw_size > QLZ_MIN_DATA_SIZE;
-    chains c;
+    quicklz_bucket table[1 << QLZ_HASH_BITS];
 
-    if (compressed)
-        chains_init(&c, raw, raw_size, links);
+    memset(table, 0, sizeof table);
     while (compressed && position < raw_size) {
+        match m = {0, 0};
         if (items == 0) {
             control_at = p;
             p += QLZ_CONTROL_SIZE;
         }
-        match m = {0, 0};
-        if (position < starts_before) {
-            uint32_t candidate = link_one(&c, position);
-            if (candidate != NONE)
-                m = best_match(&c, position, candidate, true);
+        if (position == search_at && position < starts_before) {
+            quicklz_bucket candidates = quicklz_link(table, raw, position);
+            m = quicklz_best(raw, position, minimum(raw_size - QLZ_END_LITERALS - position, QLZ_MAX_MATCH),
+                             candidates);
+            search_at += 1 + ((position - literals_from) >> SKIP_SHIFT);
         }
         if (m.length) {
-            size_t token_size = quicklz_token_size(m.distance, m.length);
-            uint32_t distance = (uint32_t)m.distance, length = (uint32_t)m.length, token;
-            if (token_size == 1)
-                token = distance << 2;
-            else if (length == 3 && token_size == 2)
-                token = distance << 2 | 1;
-            else if (token_size == 2)
-                token = distance << 6 | (length - 3) << 2 | 2;
-            else if (token_size == 3)
-                token = distance << 7 | (length - 2) << 2 | 3;
-            else
-                token = distance << 15 | (length - 3) << 7 | 3;
-            store32(p, token);
-            p += token_size;
+            p = quicklz_put_match(p, m);
             control |= 1u << items;
-            link_match(&c, position, m.length);
+            quicklz_link(table, raw, position + 1);
+            quicklz_link(table, raw, position + 2);
             position += m.length;
+            search_at = literals_from = position;
         } else {
             *p++ = raw[position++];
         }
@@ -464,14 +447,13 @@ int64_t core_quicklz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block,
         }
         compressed = (size_t)(p - data) < raw_size;
     }
-    if (compressed && p - data < QLZ_MIN_DATA_SIZE) {
-        memset(p, 0, (size_t)(data + QLZ_MIN_DATA_SIZE - p));
-        p = data + QLZ_MIN_DATA_SIZE;
-    }
     if (!compressed) {
         /* Literals only are longer than the raw data and overflow buffers of bootloaders (rbl-format 3.4a). */
         memcpy(data, raw, raw_size);
         p = data + raw_size;
+    } else if (p - data < QLZ_MIN_DATA_SIZE) {
+        memset(p, 0, (size_t)(data + QLZ_MIN_DATA_SIZE - p));
+        p = data + QLZ_MIN_DATA_SIZE;
     }
     uint8_t flags = QLZ_LEVEL_3 | (compressed ? QLZ_COMPRESSED : 0);
     size_t block_size = (size_t)(p - block);
@@ -487,45 +469,61 @@ int64_t core_quicklz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block,
     return (int64_t)block_size;
 }
 
-static inline uint8_t *put_literals(uint8_t *p, const uint8_t *from, size_t count)
+/* ---- FastLZ encoder ---- */
+
+enum {
+    FLZ_HASH_BITS = 13,
+    FLZ_END_NO_START = 5, /* a match starts so far before the end that the positions it links can be read */
+};
+
+/* `readable` bytes can be read at `from`, `count` of them are wanted; the room is what core_fastlz_bound says. */
+static inline uint8_t *fastlz_put_literals(uint8_t *p, const uint8_t *from, size_t count, size_t readable)
 {
-    while (count) {
-        size_t run = minimum(count, FLZ_MAX_RUN);
-        *p++ = (uint8_t)(run - 1);
-        memcpy(p, from, run);
-        p += run;
-        from += run;
-        count -= run;
+    while (count > FLZ_MAX_RUN) {
+        *p++ = FLZ_MAX_RUN - 1;
+        memcpy(p, from, FLZ_MAX_RUN);
+        p += FLZ_MAX_RUN;
+        from += FLZ_MAX_RUN;
+        count -= FLZ_MAX_RUN;
+        readable -= FLZ_MAX_RUN;
+    }
+    if (count) {
+        *p++ = (uint8_t)(count - 1);
+        memcpy(p, from, readable >= FLZ_MAX_RUN ? FLZ_MAX_RUN : count);
+        p += count;
     }
     return p;
 }
 
-size_t core_fastlz_bound(size_t raw_size) { return raw_size + (raw_size + FLZ_MAX_RUN - 1) / FLZ_MAX_RUN; }
-
-int64_t core_fastlz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block, size_t block_capacity,
-                           uint32_t *links, size_t link_count)
+size_t core_fastlz_bound(size_t raw_size)
 {
-    if (raw_size > MAX_RAW_SIZE || block_capacity < core_fastlz_bound(raw_size) || link_count < raw_size)
+    return raw_size + (raw_size + FLZ_MAX_RUN - 1) / FLZ_MAX_RUN + FLZ_MAX_RUN;
+}
+
+int64_t core_fastlz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block, size_t block_capacity)
+{
+    if (!raw_size || raw_size > MAX_RAW_SIZE || block_capacity < core_fastlz_bound(raw_size))
         return CORE_E_CAPACITY;
 
-    const size_t starts_before =
-        raw_size > FLZ_END_LITERALS + MIN_MATCH - 1 ? raw_size - FLZ_END_LITERALS - MIN_MATCH + 1 : 0;
+    const size_t starts_before = raw_size > FLZ_END_NO_START ? raw_size - FLZ_END_NO_START : 0;
+    const size_t match_end = raw_size - minimum(raw_size, FLZ_END_LITERALS);
     uint8_t *p = block;
-    size_t position = 0, literals_from = 0;
-    chains c;
+    size_t position = 1, literals_from = 0;
+    uint32_t table[1 << FLZ_HASH_BITS];
 
-    chains_init(&c, raw, raw_size, links);
+    memset(table, 0, sizeof table);
     while (position < starts_before) {
-        uint32_t candidate = link_one(&c, position);
-        match m = {0, 0};
-        if (candidate != NONE)
-            m = best_match(&c, position, candidate, false);
-        if (!m.length) {
-            position++;
+        uint32_t key = key_at(raw + position);
+        uint32_t *place = &table[hash(key, FLZ_HASH_BITS)];
+        size_t candidate = *place, distance = position - candidate;
+        *place = (uint32_t)position;
+        if (key_at(raw + candidate) != key || distance > FLZ_MAX_DISTANCE) {
+            position += 1 + ((position - literals_from) >> SKIP_SHIFT);
             continue;
         }
-        p = put_literals(p, raw + literals_from, position - literals_from);
-        uint32_t offset = (uint32_t)m.distance - 1, code = (uint32_t)m.length - FLZ_MATCH_BASE;
+        size_t length = common(raw + candidate, raw + position, minimum(match_end - position, FLZ_MAX_MATCH));
+        uint32_t offset = (uint32_t)distance - 1, code = (uint32_t)length - FLZ_MATCH_BASE;
+        p = fastlz_put_literals(p, raw + literals_from, position - literals_from, raw_size - literals_from);
         if (code < FLZ_LONG_LENGTH) {
             *p++ = (uint8_t)((code + 1) << FLZ_LEVEL_SHIFT | offset >> 8);
         } else {
@@ -533,12 +531,51 @@ int64_t core_fastlz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block, 
             *p++ = (uint8_t)(code - FLZ_LONG_LENGTH);
         }
         *p++ = (uint8_t)offset;
-        link_match(&c, position, m.length);
-        position += m.length;
+        table[hash(key_at(raw + position + 1), FLZ_HASH_BITS)] = (uint32_t)position + 1;
+        table[hash(key_at(raw + position + 2), FLZ_HASH_BITS)] = (uint32_t)position + 2;
+        position += length;
         literals_from = position;
     }
-    p = put_literals(p, raw + literals_from, raw_size - literals_from);
+    p = fastlz_put_literals(p, raw + literals_from, raw_size - literals_from, raw_size - literals_from);
     return p - block;
+}
+
+/* ---- Framed bodies (rbl-format 2.1) ---- */
+
+enum { FRAME_PREFIX_SIZE = 4 }; /* the length of the block behind it, big-endian */
+
+typedef int64_t (*decoder)(const uint8_t *, size_t, uint8_t *, size_t, core_fault *);
+
+static int64_t decode_front(decoder decode, const uint8_t *body, size_t body_size, size_t block_limit,
+                            uint8_t *raw, size_t raw_capacity, size_t *used)
+{
+    size_t position = 0, done = 0;
+
+    while (body_size - position > FRAME_PREFIX_SIZE) {
+        const uint8_t *prefix = body + position;
+        size_t length = (size_t)prefix[0] << 24 | (size_t)prefix[1] << 16 | (size_t)prefix[2] << 8 | prefix[3];
+        if (!length || length > block_limit || length > body_size - position - FRAME_PREFIX_SIZE)
+            break;
+        int64_t size = decode(prefix + FRAME_PREFIX_SIZE, length, raw + done, raw_capacity - done, NULL);
+        if (size < 0)
+            break;
+        done += (size_t)size;
+        position += FRAME_PREFIX_SIZE + length;
+    }
+    *used = position;
+    return (int64_t)done;
+}
+
+int64_t core_quicklz_decode_front(const uint8_t *body, size_t body_size, size_t block_limit,
+                                  uint8_t *raw, size_t raw_capacity, size_t *used)
+{
+    return decode_front(core_quicklz_decode, body, body_size, block_limit, raw, raw_capacity, used);
+}
+
+int64_t core_fastlz_decode_front(const uint8_t *body, size_t body_size, size_t block_limit,
+                                 uint8_t *raw, size_t raw_capacity, size_t *used)
+{
+    return decode_front(core_fastlz_decode, body, body_size, block_limit, raw, raw_capacity, used);
 }
 
 /* ---- FNV-1a (rbl-format 1) ---- */

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 enum core_error {
-    CORE_E_CAPACITY = -1, /* the output (or the work space) is too small */
+    CORE_E_CAPACITY = -1, /* the output is too small */
     CORE_E_HEADER = -2,   /* the first bytes do not begin a block of this size */
     CORE_E_ENDS = -3,     /* the block ends before its raw data; `at` bytes were decoded */
     CORE_E_LITERALS = -4, /* the block ends inside a run of literals */
@@ -32,13 +32,18 @@ int64_t core_quicklz_decode(const uint8_t *block, size_t block_size, uint8_t *ra
 int64_t core_fastlz_decode(const uint8_t *block, size_t block_size, uint8_t *raw, size_t raw_capacity,
                            core_fault *fault);
 
-/* The encoders need room for the block at its longest, and one link (uint32_t) for each raw byte. */
+/* Room that the encoders ask for: the block at its longest, and what a copy may write past its end. */
 size_t core_quicklz_bound(size_t raw_size);
 size_t core_fastlz_bound(size_t raw_size);
-int64_t core_quicklz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block, size_t block_capacity,
-                            uint32_t *links, size_t link_count);
-int64_t core_fastlz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block, size_t block_capacity,
-                           uint32_t *links, size_t link_count);
+int64_t core_quicklz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block, size_t block_capacity);
+int64_t core_fastlz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block, size_t block_capacity);
+
+/* Decode the blocks at the front of a framed body, each behind its length, up to the first that is not whole,
+ * not right, longer than `block_limit` or does not fit. `used` is what they take in the body. This never fails. */
+int64_t core_quicklz_decode_front(const uint8_t *body, size_t body_size, size_t block_limit,
+                                  uint8_t *raw, size_t raw_capacity, size_t *used);
+int64_t core_fastlz_decode_front(const uint8_t *body, size_t body_size, size_t block_limit,
+                                 uint8_t *raw, size_t raw_capacity, size_t *used);
 
 uint32_t core_fnv1a32(const uint8_t *data, size_t size, uint32_t value);
 

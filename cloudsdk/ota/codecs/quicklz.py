@@ -4,9 +4,9 @@ from cloudsdk.ota.codecs import implementation
 from cloudsdk.ota.codecs.quicklz_header import LEVEL, SHORT_RAW_LIMIT, BlockHeader, block_sizes, read_header
 
 if implementation() == "c":
-    from cloudsdk.ota.codecs.native.quicklz import compress, decompress
+    from cloudsdk.ota.codecs.native.quicklz import compress, decompress, decompress_front
 else:
-    from cloudsdk.ota.codecs.pure.quicklz import compress, decompress
+    from cloudsdk.ota.codecs.pure.quicklz import compress, decompress, decompress_front
 
 __all__ = [
     "LEVEL",
@@ -15,5 +15,6 @@ __all__ = [
     "block_sizes",
     "compress",
     "decompress",
+    "decompress_front",
     "read_header",
 ]

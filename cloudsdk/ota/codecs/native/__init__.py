@@ -1,1 +1,1 @@
-"""The codecs of the C core. Importing any of its modules raises `ImportError` where the core was not built."""
+"""The codecs of the C core. Importing a module of it raises `ImportError` where the core was not built."""

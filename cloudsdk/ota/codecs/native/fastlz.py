@@ -5,20 +5,14 @@ from typing import Final
 from cloudsdk.ota.codecs import faults
 from cloudsdk.ota.codecs._core import ffi, lib
 from cloudsdk.ota.codecs.fastlz_level import read_level
-from cloudsdk.ota.codecs.native.buffers import (
-    BUFFER_SIZE,
-    LINK_COUNT,
-    free_buffers,
-    free_links,
-    new_buffer,
-    new_links,
-)
+from cloudsdk.ota.codecs.native.buffers import BUFFER_SIZE, ENCODED_IN_BUFFER, free_buffers, new_buffer
 from cloudsdk.ota.errors import CodecError
 
 _NULL: Final = ffi.NULL
 _buffer: Final = ffi.buffer
 _decode: Final = lib.core_fastlz_decode
 _encode: Final = lib.core_fastlz_encode
+_bound: Final = lib.core_fastlz_bound
 _GROWTH: Final = 4  # how much larger each next buffer is, for a block that states no size
 
 
@@ -66,32 +60,50 @@ def _error(code: int, at: int, distance: int, max_size: int) -> CodecError:
     return faults.fastlz_too_long(max_size)
 
 
+def decompress_front(body: bytes | bytearray, max_block_size: int) -> tuple[bytes, int]:
+    """Decode some whole blocks at the front of a framed body in one call of the core.
+
+    It stops before the first block that is not whole, not right, above `max_block_size` bytes or too much for
+    one call. Returns what was decoded, and how many bytes of `body` it came from.
+    """
+    used = ffi.new("size_t *")
+    try:
+        out = free_buffers.pop()
+    except IndexError:
+        out = new_buffer()
+    size = lib.core_fastlz_decode_front(
+        ffi.from_buffer(body), len(body), max_block_size, out, BUFFER_SIZE, used
+    )
+    raw: bytes = _buffer(out, size)[:]
+    free_buffers.append(out)
+    return raw, used[0]
+
+
 def compress(data: bytes) -> bytes:
     """Encode `data` (not empty) as one level-1 block. Incompressible data grows by one byte in 32.
 
     Raises `CodecError` for empty data, which the format cannot express, and for more than 4 GiB.
     """
     raw_size = len(data)
-    if 0 < raw_size <= LINK_COUNT:
-        try:
-            out = free_buffers.pop()
-        except IndexError:
-            out = new_buffer()
-        try:
-            links = free_links.pop()
-        except IndexError:
-            links = new_links()
-        size = _encode(data, raw_size, out, BUFFER_SIZE, links, LINK_COUNT)
-        block: bytes = _buffer(out, size)[:]
-        free_links.append(links)
-        free_buffers.append(out)
-        return block
     if not raw_size:
         raise faults.fastlz_empty_data()
+    if raw_size > ENCODED_IN_BUFFER:
+        return _encode_large(data)
+    try:
+        out = free_buffers.pop()
+    except IndexError:
+        out = new_buffer()
+    size = _encode(data, raw_size, out, BUFFER_SIZE)
+    block: bytes = _buffer(out, size)[:]
+    free_buffers.append(out)
+    return block
+
+
+def _encode_large(data: bytes) -> bytes:
+    raw_size = len(data)
     if raw_size > faults.MAX_RAW_SIZE:
         raise faults.raw_too_large("FastLZ", raw_size)
-    capacity = lib.core_fastlz_bound(raw_size)
+    capacity = _bound(raw_size)
     out = new_buffer(capacity)
-    size = _encode(data, raw_size, out, capacity, new_links(raw_size), raw_size)
-    block = _buffer(out, size)[:]
+    block: bytes = _buffer(out, _encode(data, raw_size, out, capacity))[:]
     return block

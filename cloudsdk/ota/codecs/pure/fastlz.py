@@ -4,7 +4,7 @@ from typing import Final
 
 from cloudsdk.ota.codecs import faults
 from cloudsdk.ota.codecs.fastlz_level import read_level
-from cloudsdk.ota.codecs.pure.matches import MIN_MATCH, Matches
+from cloudsdk.ota.codecs.pure.matches import MIN_MATCH, SKIP_SHIFT, common, hash_all
 
 _LENGTH_SHIFT: Final = 5  # above the low bits of a control byte: literals as 0, or the length of a match
 _LOW_BITS: Final = 0x1F
@@ -16,6 +16,8 @@ _MAX_DISTANCE: Final = 1 << 13
 _FAR_OFFSET: Final = 0x1F00  # level 2: with a low byte of 255, a 16-bit distance follows
 _FAR_DISTANCE: Final = 8191
 _END_LITERALS: Final = 2
+_END_NO_START: Final = 5  # so far before the end the positions that a match links have a hash
+_HASH_BITS: Final = 13
 
 
 def decompress(block: bytes, max_size: int) -> bytes:
@@ -29,6 +31,11 @@ def decompress(block: bytes, max_size: int) -> bytes:
         return _decode(block, max_size, level_2)
     except IndexError:
         raise faults.fastlz_ends_in_match() from None
+
+
+def decompress_front(body: bytes | bytearray, max_block_size: int) -> tuple[bytes, int]:
+    """Decode some whole blocks at the front of a framed body: none, for all cost the same here."""
+    return b"", 0
 
 
 def _decode(block: bytes, max_size: int, level_2: bool) -> bytes:
@@ -93,29 +100,29 @@ def compress(data: bytes) -> bytes:
     data = bytes(data)
     size = len(data)
     match_end = size - _END_LITERALS
-    matches = Matches(data)
+    starts_before = size - _END_NO_START
+    hashes = hash_all(data, _HASH_BITS)
+    table = [0] * (1 << _HASH_BITS)
     out = bytearray()
     literals_from = 0
-    position = 0  # nothing lies before the first byte, so a block begins with a literal
-    while position <= match_end - MIN_MATCH:
-        if not matches.link(position):
-            position += 1
+    position = 1
+    while position < starts_before:
+        bucket = hashes[position]
+        candidate = table[bucket]
+        table[bucket] = position
+        distance = position - candidate
+        length = 0
+        if distance <= _MAX_DISTANCE:
+            length = common(data, candidate, position, min(match_end - position, _MAX_MATCH))
+        if length < MIN_MATCH:
+            position += 1 + (position - literals_from >> SKIP_SHIFT)
             continue
-        best_gain = 0
-        token = b""
-        step = 1
-        limit = min(match_end - position, _MAX_MATCH)
-        for length, distance in matches.find(position, limit, nearest=1, farthest=_MAX_DISTANCE):
-            written = _match_token(distance, length)
-            gain = length - len(written)
-            if gain > best_gain:
-                best_gain, token, step = gain, written, length
-        if token:
-            _put_literals(out, data, literals_from, position)
-            out += token
-            matches.link_match(position, step)
-            literals_from = position + step
-        position += step
+        _put_literals(out, data, literals_from, position)
+        out += _match_token(distance, length)
+        table[hashes[position + 1]] = position + 1
+        table[hashes[position + 2]] = position + 2
+        position += length
+        literals_from = position
     _put_literals(out, data, literals_from, size)
     return bytes(out)
 

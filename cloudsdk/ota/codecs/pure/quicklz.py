@@ -3,7 +3,7 @@
 from typing import Final
 
 from cloudsdk.ota.codecs import faults
-from cloudsdk.ota.codecs.pure.matches import Matches
+from cloudsdk.ota.codecs.pure.matches import MIN_MATCH, SKIP_SHIFT, common, hash_all
 from cloudsdk.ota.codecs.quicklz_header import BlockHeader, read_header
 
 _ITEMS_PER_GROUP: Final = 31
@@ -15,6 +15,8 @@ _END_NO_START: Final = 11  # from here on the decoder takes nothing but literals
 _MIN_DISTANCE: Final = 3  # the C decoder copies three bytes ahead of itself
 _MAX_DISTANCE: Final = 0x1FFFF
 _MAX_MATCH: Final = 258
+_HASH_BITS: Final = 11
+_WAYS: Final = 4  # candidates kept for one hash, nearest first
 _GROUP_SLACK: Final = bytes(_ITEMS_PER_GROUP * 4 + _CONTROL_SIZE)  # one group can read this far past the end
 
 
@@ -27,6 +29,11 @@ def decompress(block: bytes, max_size: int) -> bytes:
     header.check(len(block), max_size)
     data = bytes(block[header.header_size : header.block_size])
     return _decode(data, header.raw_size) if header.compressed else data
+
+
+def decompress_front(body: bytes | bytearray, max_block_size: int) -> tuple[bytes, int]:
+    """Decode some whole blocks at the front of a framed body: none, for all cost the same here."""
+    return b"", 0
 
 
 def _decode(data: bytes, raw_size: int) -> bytes:
@@ -129,32 +136,31 @@ def _encode(data: bytes) -> bytes:
     size = len(data)
     starts_before = size - _END_NO_START
     match_end = size - _END_LITERALS
-    matches = Matches(data)
+    hashes = hash_all(data, _HASH_BITS)
+    table = [(0,) * _WAYS] * (1 << _HASH_BITS)
     out = bytearray()
     group = bytearray()
     control = 0
     items = 0
-    position = 0
+    position = literals_from = 0
+    search_at = 1
     while position < size:
-        best_gain = 0
-        token = b""
-        step = 1
-        if position < starts_before and matches.link(position):
-            limit = min(match_end - position, _MAX_MATCH)
-            for length, distance in matches.find(
-                position, limit, nearest=_MIN_DISTANCE, farthest=_MAX_DISTANCE
-            ):
-                written = _match_token(distance, length)
-                gain = length - len(written)
-                if gain >= best_gain:
-                    best_gain, token, step = gain, written, length
-        if token:
+        step = 0
+        if position == search_at and position < starts_before:
+            candidates = table[hashes[position]]
+            table[hashes[position]] = (position, *candidates[:-1])
+            step, token = _best_match(data, position, min(match_end - position, _MAX_MATCH), candidates)
+            search_at += 1 + (position - literals_from >> SKIP_SHIFT)
+        if step:
             control |= 1 << items
             group += token
-            matches.link_match(position, step)
+            for covered in (position + 1, position + 2):
+                table[hashes[covered]] = (covered, *table[hashes[covered]][:-1])
+            position += step
+            search_at = literals_from = position
         else:
             group.append(data[position])
-        position += step
+            position += 1
         items += 1
         if items == _ITEMS_PER_GROUP:
             out += (control | _SENTINEL).to_bytes(_CONTROL_SIZE, "little") + group
@@ -164,6 +170,29 @@ def _encode(data: bytes) -> bytes:
         # The decoder shifts the sentinel down as it goes, so it stays at bit 31 in an unfinished group too.
         out += (control | _SENTINEL).to_bytes(_CONTROL_SIZE, "little") + group
     return bytes(out).ljust(_MIN_DATA_SIZE, b"\0")
+
+
+def _best_match(data: bytes, position: int, limit: int, candidates: tuple[int, ...]) -> tuple[int, bytes]:
+    """Length and token of the match that saves most, of equal ones the longer; length 0 for none."""
+    best_gain = best_length = 0
+    best_token = b""
+    length = MIN_MATCH - 1
+    for candidate in candidates:
+        distance = position - candidate
+        if data[candidate + length] != data[position + length] or not (
+            _MIN_DISTANCE <= distance <= _MAX_DISTANCE
+        ):
+            continue
+        equal = common(data, candidate, position, limit)
+        if equal > length:
+            length = equal
+            token = _match_token(distance, length)
+            gain = length - len(token)
+            if gain >= best_gain:
+                best_gain, best_length, best_token = gain, length, token
+            if length == limit:
+                break
+    return best_length, best_token
 
 
 def _match_token(distance: int, length: int) -> bytes:
