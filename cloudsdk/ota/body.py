@@ -1,6 +1,5 @@
 """The body of an `.rbl` package, decoded as a stream: decryption, then decompression (rbl-format 2)."""
 
-import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from cloudsdk.ota.codecs import fastlz, quicklz
+from cloudsdk.ota.codecs.framing import BLOCK_LENGTH
 from cloudsdk.ota.errors import AlgorithmError, CodecError, PackageKeyError, RawSizeError
 from cloudsdk.ota.header import Compression, Encryption, RblHeader
 
@@ -18,7 +18,6 @@ KEY_SIZE: Final = 32  # bytes
 IV_SIZE: Final = 16  # bytes
 CIPHER_BLOCK_SIZE: Final = 16  # bytes
 PIECE_SIZE: Final = 4096  # raw bytes per compressed block (rbl-format 2.1)
-BLOCK_LENGTH: Final = struct.Struct(">I")  # before each block, counting the block alone
 MAX_BLOCK_RAW_SIZE: Final = 64 * 1024  # bytes one block may decode to; packers write PIECE_SIZE
 MAX_BLOCK_SIZE: Final = 2 * MAX_BLOCK_RAW_SIZE  # bytes as stored, ample for the growth of any codec
 

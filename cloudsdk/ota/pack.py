@@ -6,10 +6,9 @@ not, but decode to the same firmware.
 
 import logging
 import zlib
-from collections.abc import Callable
 from typing import Final
 
-from cloudsdk.ota.body import BLOCK_LENGTH, CIPHER_BLOCK_SIZE, PIECE_SIZE, aes_cipher
+from cloudsdk.ota.body import CIPHER_BLOCK_SIZE, PIECE_SIZE, aes_cipher
 from cloudsdk.ota.codecs import fastlz, quicklz
 from cloudsdk.ota.errors import AlgorithmError, FieldError
 from cloudsdk.ota.header import (
@@ -97,20 +96,11 @@ def _compress(raw: bytes, compression: Compression) -> bytes:
         case Compression.GZIP:
             return zlib.compress(raw, wbits=_GZIP_WRAPPER)
         case Compression.QUICKLZ:
-            return _framed(raw, quicklz.compress)
+            return quicklz.compress_framed(raw, PIECE_SIZE)
         case Compression.FASTLZ:
-            return _framed(raw, fastlz.compress)
+            return fastlz.compress_framed(raw, PIECE_SIZE)
         case Compression.HPATCHLITE:
             raise AlgorithmError("an HPatchLite package holds a ready patch file: choose another compression")
-
-
-def _framed(raw: bytes, compress: Callable[[bytes], bytes]) -> bytes:
-    """Independent blocks of 4096 raw bytes, each behind its big-endian length (rbl-format 2.1)."""
-    body = bytearray()
-    for start in range(0, len(raw), PIECE_SIZE):
-        block = compress(raw[start : start + PIECE_SIZE])
-        body += BLOCK_LENGTH.pack(len(block)) + block
-    return bytes(body)
 
 
 def _encrypt(

@@ -544,6 +544,7 @@ int64_t core_fastlz_encode(const uint8_t *raw, size_t raw_size, uint8_t *block, 
 
 enum { FRAME_PREFIX_SIZE = 4 }; /* the length of the block behind it, big-endian */
 
+typedef int64_t (*encoder)(const uint8_t *, size_t, uint8_t *, size_t);
 typedef int64_t (*decoder)(const uint8_t *, size_t, uint8_t *, size_t, core_fault *);
 
 static int64_t decode_front(decoder decode, const uint8_t *body, size_t body_size, size_t block_limit,
@@ -576,6 +577,43 @@ int64_t core_fastlz_decode_front(const uint8_t *body, size_t body_size, size_t b
                                  uint8_t *raw, size_t raw_capacity, size_t *used)
 {
     return decode_front(core_fastlz_decode, body, body_size, block_limit, raw, raw_capacity, used);
+}
+
+static int64_t encode_framed(encoder encode, const uint8_t *raw, size_t raw_size, size_t piece_size,
+                             uint8_t *body, size_t body_capacity)
+{
+    size_t done = 0;
+
+    if (!piece_size)
+        return CORE_E_CAPACITY;
+    for (size_t position = 0; position < raw_size; position += minimum(piece_size, raw_size - position)) {
+        uint8_t *prefix = body + done;
+        if (body_capacity - done < FRAME_PREFIX_SIZE)
+            return CORE_E_CAPACITY;
+        done += FRAME_PREFIX_SIZE;
+        int64_t size = encode(raw + position, minimum(piece_size, raw_size - position), body + done,
+                              body_capacity - done);
+        if (size < 0)
+            return size;
+        prefix[0] = (uint8_t)(size >> 24);
+        prefix[1] = (uint8_t)(size >> 16);
+        prefix[2] = (uint8_t)(size >> 8);
+        prefix[3] = (uint8_t)size;
+        done += (size_t)size;
+    }
+    return (int64_t)done;
+}
+
+int64_t core_quicklz_encode_framed(const uint8_t *raw, size_t raw_size, size_t piece_size, uint8_t *body,
+                                   size_t body_capacity)
+{
+    return encode_framed(core_quicklz_encode, raw, raw_size, piece_size, body, body_capacity);
+}
+
+int64_t core_fastlz_encode_framed(const uint8_t *raw, size_t raw_size, size_t piece_size, uint8_t *body,
+                                  size_t body_capacity)
+{
+    return encode_framed(core_fastlz_encode, raw, raw_size, piece_size, body, body_capacity);
 }
 
 /* ---- FNV-1a (rbl-format 1) ---- */

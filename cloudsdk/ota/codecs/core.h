@@ -45,6 +45,12 @@ int64_t core_quicklz_decode_front(const uint8_t *body, size_t body_size, size_t 
 int64_t core_fastlz_decode_front(const uint8_t *body, size_t body_size, size_t block_limit,
                                  uint8_t *raw, size_t raw_capacity, size_t *used);
 
+/* Encode pieces of `piece_size` raw bytes, each behind the length of its block. */
+int64_t core_quicklz_encode_framed(const uint8_t *raw, size_t raw_size, size_t piece_size, uint8_t *body,
+                                   size_t body_capacity);
+int64_t core_fastlz_encode_framed(const uint8_t *raw, size_t raw_size, size_t piece_size, uint8_t *body,
+                                  size_t body_capacity);
+
 uint32_t core_fnv1a32(const uint8_t *data, size_t size, uint32_t value);
 
 #endif

@@ -3,8 +3,8 @@
 from cloudsdk.ota.codecs import implementation
 
 if implementation() == "c":
-    from cloudsdk.ota.codecs.native.fastlz import compress, decompress, decompress_front
+    from cloudsdk.ota.codecs.native.fastlz import compress, compress_framed, decompress, decompress_front
 else:
-    from cloudsdk.ota.codecs.pure.fastlz import compress, decompress, decompress_front
+    from cloudsdk.ota.codecs.pure.fastlz import compress, compress_framed, decompress, decompress_front
 
-__all__ = ["compress", "decompress", "decompress_front"]
+__all__ = ["compress", "compress_framed", "decompress", "decompress_front"]

@@ -4,9 +4,9 @@ from cloudsdk.ota.codecs import implementation
 from cloudsdk.ota.codecs.quicklz_header import LEVEL, SHORT_RAW_LIMIT, BlockHeader, block_sizes, read_header
 
 if implementation() == "c":
-    from cloudsdk.ota.codecs.native.quicklz import compress, decompress, decompress_front
+    from cloudsdk.ota.codecs.native.quicklz import compress, compress_framed, decompress, decompress_front
 else:
-    from cloudsdk.ota.codecs.pure.quicklz import compress, decompress, decompress_front
+    from cloudsdk.ota.codecs.pure.quicklz import compress, compress_framed, decompress, decompress_front
 
 __all__ = [
     "LEVEL",
@@ -14,6 +14,7 @@ __all__ = [
     "BlockHeader",
     "block_sizes",
     "compress",
+    "compress_framed",
     "decompress",
     "decompress_front",
     "read_header",

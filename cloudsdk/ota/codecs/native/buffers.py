@@ -9,8 +9,8 @@ ENCODED_IN_BUFFER: Final = 32 * 1024  # raw bytes whose block certainly fits a b
 
 _uninitialised = ffi.new_allocator(should_clear_after_alloc=False)
 
-#: Buffers that nobody uses. `list.pop` and `append` are atomic, so each has one user at a time, even while the
-#: core runs without the interpreter's lock; there are never more than there were calls at the same time.
+#: Buffers that nobody uses. `list.pop` and `append` are atomic, so each has one user at a time, even while
+#: the core runs without the interpreter's lock; there are never more than there were calls at one time.
 free_buffers: Final[list[Any]] = []
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from cloudsdk.ota.codecs import faults
 from cloudsdk.ota.codecs._core import ffi, lib
 from cloudsdk.ota.codecs.fastlz_level import read_level
+from cloudsdk.ota.codecs.framing import BLOCK_LENGTH
 from cloudsdk.ota.codecs.native.buffers import BUFFER_SIZE, ENCODED_IN_BUFFER, free_buffers, new_buffer
 from cloudsdk.ota.errors import CodecError
 
@@ -13,7 +14,7 @@ _buffer: Final = ffi.buffer
 _decode: Final = lib.core_fastlz_decode
 _encode: Final = lib.core_fastlz_encode
 _bound: Final = lib.core_fastlz_bound
-_GROWTH: Final = 4  # how much larger each next buffer is, for a block that states no size
+_GROWTH: Final = 4  # how much larger each next buffer is
 
 
 def decompress(block: bytes, max_size: int) -> bytes:
@@ -22,6 +23,8 @@ def decompress(block: bytes, max_size: int) -> bytes:
     Raises `CodecError` for a block that is empty, cut short, of another level, longer than `max_size` when
     decoded, or that reaches back before its beginning.
     """
+    if type(block) is not bytes:
+        block = bytes(block)
     try:
         out = free_buffers.pop()
     except IndexError:
@@ -37,13 +40,14 @@ def decompress(block: bytes, max_size: int) -> bytes:
 
 def _decode_large_or_bad(block: bytes, max_size: int) -> bytes:
     read_level(block)
-    capacity = 0
     fault = ffi.new("core_fault *")
-    size = lib.CORE_E_CAPACITY
-    while size == lib.CORE_E_CAPACITY and capacity < max_size:
-        capacity = min(max_size, max(BUFFER_SIZE, capacity * _GROWTH))
+    capacity = 0
+    while True:  # a block does not state its raw size: try larger and larger buffers
+        capacity = max(0, min(max_size, max(BUFFER_SIZE, capacity * _GROWTH)))
         out = new_buffer(capacity)
         size = _decode(block, len(block), out, capacity, fault)
+        if size != lib.CORE_E_CAPACITY or capacity >= max_size:
+            break
     if size < 0:
         raise _error(size, fault.at, fault.distance, max_size)
     raw: bytes = _buffer(out, size)[:]
@@ -84,6 +88,8 @@ def compress(data: bytes) -> bytes:
 
     Raises `CodecError` for empty data, which the format cannot express, and for more than 4 GiB.
     """
+    if type(data) is not bytes:
+        data = bytes(data)
     raw_size = len(data)
     if not raw_size:
         raise faults.fastlz_empty_data()
@@ -107,3 +113,14 @@ def _encode_large(data: bytes) -> bytes:
     out = new_buffer(capacity)
     block: bytes = _buffer(out, _encode(data, raw_size, out, capacity))[:]
     return block
+
+
+def compress_framed(raw: bytes, piece_size: int) -> bytes:
+    """Encode `raw` in pieces of `piece_size` bytes, each block behind its length (rbl-format 2.1)."""
+    raw = bytes(raw)
+    raw_size = len(raw)
+    pieces = -(-raw_size // piece_size)
+    capacity = pieces * (BLOCK_LENGTH.size + _bound(min(piece_size, raw_size)))
+    out = new_buffer(capacity)
+    body: bytes = _buffer(out, lib.core_fastlz_encode_framed(raw, raw_size, piece_size, out, capacity))[:]
+    return body

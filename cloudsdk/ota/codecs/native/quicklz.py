@@ -4,6 +4,7 @@ from typing import Final
 
 from cloudsdk.ota.codecs import faults
 from cloudsdk.ota.codecs._core import ffi, lib
+from cloudsdk.ota.codecs.framing import BLOCK_LENGTH
 from cloudsdk.ota.codecs.native.buffers import BUFFER_SIZE, ENCODED_IN_BUFFER, free_buffers, new_buffer
 from cloudsdk.ota.codecs.quicklz_header import read_header
 from cloudsdk.ota.errors import CodecError
@@ -20,6 +21,8 @@ def decompress(block: bytes, max_size: int) -> bytes:
 
     Raises `CodecError` for anything an encoder cannot have written, before more than `max_size` bytes exist.
     """
+    if type(block) is not bytes:
+        block = bytes(block)
     try:
         out = free_buffers.pop()
     except IndexError:
@@ -80,6 +83,8 @@ def compress(data: bytes) -> bytes:
 
     Raises `CodecError` for more data than one header can state.
     """
+    if type(data) is not bytes:
+        data = bytes(data)
     raw_size = len(data)
     if raw_size > ENCODED_IN_BUFFER:
         return _encode_large(data)
@@ -101,3 +106,14 @@ def _encode_large(data: bytes) -> bytes:
     out = new_buffer(capacity)
     block: bytes = _buffer(out, _encode(data, raw_size, out, capacity))[:]
     return block
+
+
+def compress_framed(raw: bytes, piece_size: int) -> bytes:
+    """Encode `raw` in pieces of `piece_size` bytes, each block behind its length (rbl-format 2.1)."""
+    raw = bytes(raw)
+    raw_size = len(raw)
+    pieces = -(-raw_size // piece_size)
+    capacity = pieces * (BLOCK_LENGTH.size + _bound(min(piece_size, raw_size)))
+    out = new_buffer(capacity)
+    body: bytes = _buffer(out, lib.core_quicklz_encode_framed(raw, raw_size, piece_size, out, capacity))[:]
+    return body

@@ -4,6 +4,7 @@ from typing import Final
 
 from cloudsdk.ota.codecs import faults
 from cloudsdk.ota.codecs.fastlz_level import read_level
+from cloudsdk.ota.codecs.framing import frame
 from cloudsdk.ota.codecs.pure.matches import MIN_MATCH, SKIP_SHIFT, common, hash_all
 
 _LENGTH_SHIFT: Final = 5  # above the low bits of a control byte: literals as 0, or the length of a match
@@ -125,6 +126,11 @@ def compress(data: bytes) -> bytes:
         literals_from = position
     _put_literals(out, data, literals_from, size)
     return bytes(out)
+
+
+def compress_framed(raw: bytes, piece_size: int) -> bytes:
+    """Encode `raw` in pieces of `piece_size` bytes, each block behind its length (rbl-format 2.1)."""
+    return frame(raw, piece_size, compress)
 
 
 def _put_literals(out: bytearray, data: bytes, start: int, end: int) -> None:

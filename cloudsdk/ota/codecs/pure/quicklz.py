@@ -3,6 +3,7 @@
 from typing import Final
 
 from cloudsdk.ota.codecs import faults
+from cloudsdk.ota.codecs.framing import frame
 from cloudsdk.ota.codecs.pure.matches import MIN_MATCH, SKIP_SHIFT, common, hash_all
 from cloudsdk.ota.codecs.quicklz_header import BlockHeader, read_header
 
@@ -130,6 +131,11 @@ def compress(data: bytes) -> bytes:
         # (rbl-format 3.4a).
         body = data
     return BlockHeader.build(len(data), len(body), compressed=compressed).pack() + body
+
+
+def compress_framed(raw: bytes, piece_size: int) -> bytes:
+    """Encode `raw` in pieces of `piece_size` bytes, each block behind its length (rbl-format 2.1)."""
+    return frame(raw, piece_size, compress)
 
 
 def _encode(data: bytes) -> bytes:
