@@ -22,6 +22,7 @@ MAX_BLOCK_RAW_SIZE: Final = 64 * 1024  # bytes one block may decode to; packers 
 MAX_BLOCK_SIZE: Final = 2 * MAX_BLOCK_RAW_SIZE  # bytes as stored, ample for the growth of any codec
 
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS  # QBoot takes either wrapper (rbl-format 2.4)
+_DECRYPT_PIECE: Final = 64 * 1024  # bytes decrypted at a time: the fastest (docs/benchmarks.md)
 _INFLATE_PIECE: Final = 64 * 1024  # bytes inflated at a time, however far they would expand
 
 
@@ -91,7 +92,8 @@ def _cut(pieces: Iterator[bytes], raw_size: int) -> Iterator[bytes]:
 def _decrypt(stream: Iterator[bytes], cipher: Cipher[CBC]) -> Iterator[bytes]:
     decryptor = cipher.decryptor()
     for piece in stream:
-        yield decryptor.update(piece)
+        for start in range(0, len(piece), _DECRYPT_PIECE):
+            yield decryptor.update(memoryview(piece)[start : start + _DECRYPT_PIECE])
     try:
         yield decryptor.finalize()
     except ValueError:

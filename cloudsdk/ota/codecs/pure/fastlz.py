@@ -5,7 +5,7 @@ from typing import Final
 from cloudsdk.ota.codecs import faults
 from cloudsdk.ota.codecs.fastlz_level import read_level
 from cloudsdk.ota.codecs.framing import frame
-from cloudsdk.ota.codecs.pure.matches import MIN_MATCH, SKIP_SHIFT, common, hash_all
+from cloudsdk.ota.codecs.pure.matches import SKIP_SHIFT, common, hash_key, key_all
 
 _LENGTH_SHIFT: Final = 5  # above the low bits of a control byte: literals as 0, or the length of a match
 _LOW_BITS: Final = 0x1F
@@ -17,7 +17,7 @@ _MAX_DISTANCE: Final = 1 << 13
 _FAR_OFFSET: Final = 0x1F00  # level 2: with a low byte of 255, a 16-bit distance follows
 _FAR_DISTANCE: Final = 8191
 _END_LITERALS: Final = 2
-_END_NO_START: Final = 5  # so far before the end the positions that a match links have a hash
+_END_NO_START: Final = 5  # a match starts so far before the end that the positions it links have a key
 _HASH_BITS: Final = 13
 
 
@@ -102,26 +102,25 @@ def compress(data: bytes) -> bytes:
     size = len(data)
     match_end = size - _END_LITERALS
     starts_before = size - _END_NO_START
-    hashes = hash_all(data, _HASH_BITS)
+    keys = key_all(data)
     table = [0] * (1 << _HASH_BITS)
     out = bytearray()
     literals_from = 0
     position = 1
     while position < starts_before:
-        bucket = hashes[position]
+        key = keys[position]
+        bucket = hash_key(key, _HASH_BITS)
         candidate = table[bucket]
         table[bucket] = position
         distance = position - candidate
-        length = 0
-        if distance <= _MAX_DISTANCE:
-            length = common(data, candidate, position, min(match_end - position, _MAX_MATCH))
-        if length < MIN_MATCH:
+        if keys[candidate] != key or distance > _MAX_DISTANCE:
             position += 1 + (position - literals_from >> SKIP_SHIFT)
             continue
+        length = common(data, candidate, position, min(match_end - position, _MAX_MATCH))
         _put_literals(out, data, literals_from, position)
         out += _match_token(distance, length)
-        table[hashes[position + 1]] = position + 1
-        table[hashes[position + 2]] = position + 2
+        for covered in (position + 1, position + 2):
+            table[hash_key(keys[covered], _HASH_BITS)] = covered
         position += length
         literals_from = position
     _put_literals(out, data, literals_from, size)

@@ -13,13 +13,13 @@ _HASH_FACTOR: Final = 0x9E3779B1  # a prime near 2**32 divided by the golden rat
 _U32: Final = 0xFFFFFFFF
 
 
-def hash_all(data: bytes, bits: int) -> list[int]:
-    """The `bits`-bit hash of the three bytes at each position of `data` but the last two."""
-    shift = 32 - bits
-    return [
-        ((a | b << 8 | c << 16) * _HASH_FACTOR & _U32) >> shift
-        for a, b, c in zip(data, data[1:], data[2:], strict=False)
-    ]
+def key_all(data: bytes) -> list[int]:
+    """The three bytes at each position of `data` but the last two, as one number."""
+    return [a | b << 8 | c << 16 for a, b, c in zip(data, data[1:], data[2:], strict=False)]
+
+
+def hash_key(key: int, bits: int) -> int:
+    return (key * _HASH_FACTOR & _U32) >> 32 - bits
 
 
 def common(data: bytes, there: int, here: int, limit: int) -> int:

@@ -4,7 +4,7 @@ from typing import Final
 
 from cloudsdk.ota.codecs import faults
 from cloudsdk.ota.codecs.framing import frame
-from cloudsdk.ota.codecs.pure.matches import MIN_MATCH, SKIP_SHIFT, common, hash_all
+from cloudsdk.ota.codecs.pure.matches import MIN_MATCH, SKIP_SHIFT, common, hash_key, key_all
 from cloudsdk.ota.codecs.quicklz_header import BlockHeader, read_header
 
 _ITEMS_PER_GROUP: Final = 31
@@ -142,7 +142,7 @@ def _encode(data: bytes) -> bytes:
     size = len(data)
     starts_before = size - _END_NO_START
     match_end = size - _END_LITERALS
-    hashes = hash_all(data, _HASH_BITS)
+    keys = key_all(data)
     table = [(0,) * _WAYS] * (1 << _HASH_BITS)
     out = bytearray()
     group = bytearray()
@@ -153,15 +153,20 @@ def _encode(data: bytes) -> bytes:
     while position < size:
         step = 0
         if position == search_at and position < starts_before:
-            candidates = table[hashes[position]]
-            table[hashes[position]] = (position, *candidates[:-1])
-            step, token = _best_match(data, position, min(match_end - position, _MAX_MATCH), candidates)
+            key = keys[position]
+            bucket = hash_key(key, _HASH_BITS)
+            candidates = table[bucket]
+            table[bucket] = (position, *candidates[:-1])
+            if any(keys[candidate] == key for candidate in candidates):
+                limit = min(match_end - position, _MAX_MATCH)
+                step, token = _best_match(data, position, limit, candidates)
             search_at += 1 + (position - literals_from >> SKIP_SHIFT)
         if step:
             control |= 1 << items
             group += token
             for covered in (position + 1, position + 2):
-                table[hashes[covered]] = (covered, *table[hashes[covered]][:-1])
+                bucket = hash_key(keys[covered], _HASH_BITS)
+                table[bucket] = (covered, *table[bucket][:-1])
             position += step
             search_at = literals_from = position
         else:
