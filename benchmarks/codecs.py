@@ -3,27 +3,27 @@
     .venv/bin/pip install -e '.[bench]'
     .venv/bin/python benchmarks/codecs.py [--json]
 
-Each cell is the best of many runs; the contestants take turns, so that a busy machine slows all of them. A body is
-coded as a whole: where an implementation knows single blocks only, a loop like the one of `codecs.framing`
-puts their lengths in front. `single` is one call for one block, with all that the call costs.
+Each cell is the best of many runs; the contestants take turns, so that a busy machine slows all of them. A
+body is coded as a whole: where an implementation knows single blocks only, a loop like the one of
+`codecs.framing` puts their lengths in front. `single` is one call for one block, with all that it costs.
 """
 
 import argparse
 import json
 import random
-import struct
 import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
-import fastlz as pyfastlz
-import quicklz as pyquicklz
+import fastlz as pyfastlz  # of pyfastlz
+import quicklz as pyquicklz  # of pyquicklz
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
@@ -43,7 +43,8 @@ AES_SIZE: Final = 16 * 1024 * 1024  # bytes
 AES_CHUNKS: Final = (1024, 4096, 8192, 16384, 32768, 65536, 262144, AES_SIZE)
 ROUNDS: Final = 60
 SLOW_ROUNDS: Final = 3
-LITTLE_LENGTH: Final = struct.Struct("<I")  # pyfastlz puts the raw length in front of each block
+
+Row = dict[str, Any]
 
 DATA: Final = {
     "firmware": FIRMWARE.read_bytes()[:RAW_SIZE],
@@ -151,16 +152,13 @@ def best_times(calls: list[tuple[Callable[[], object], int]]) -> list[float]:
     return best
 
 
-def each(function: Callable[[bytes], bytes], items: list[bytes]) -> Callable[[], object]:
-    def run() -> None:
-        for item in items:
-            function(item)
-
-    return run
+def each(function: Callable[[bytes], bytes], items: list[bytes]) -> None:
+    for item in items:
+        function(item)
 
 
-def measure_codecs() -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
+def measure_codecs() -> list[Row]:
+    rows: list[Row] = []
     for kind, raw in DATA.items():
         everyone = contestants()
         pieces = [raw[at : at + PIECE_SIZE] for at in range(0, len(raw), PIECE_SIZE)]
@@ -168,15 +166,16 @@ def measure_codecs() -> list[dict[str, object]]:
         blocks = [[one.encode(piece) for piece in pieces] for one in everyone]
         for one, body in zip(everyone, bodies, strict=True):
             assert one.decode_body(body) == raw, one.name
-        actions = {
-            "encode": [(lambda o=one: o.encode_body(raw), one.rounds) for one in everyone],
+        actions: dict[str, list[tuple[Callable[[], object], int]]] = {
+            "encode": [(partial(one.encode_body, raw), one.rounds) for one in everyone],
             "decode": [
-                (lambda o=one, b=body: o.decode_body(b), one.rounds)
+                (partial(one.decode_body, body), one.rounds)
                 for one, body in zip(everyone, bodies, strict=True)
             ],
-            "single encode": [(each(one.encode, pieces), one.rounds) for one in everyone],
+            "single encode": [(partial(each, one.encode, pieces), one.rounds) for one in everyone],
             "single decode": [
-                (each(one.decode, own), one.rounds) for one, own in zip(everyone, blocks, strict=True)
+                (partial(each, one.decode, own), one.rounds)
+                for one, own in zip(everyone, blocks, strict=True)
             ],
         }
         times = {action: best_times(calls) for action, calls in actions.items()}
@@ -204,47 +203,50 @@ def measure_aes() -> dict[int, float]:
         for at in range(0, len(body), chunk):
             decryptor.update(body[at : at + chunk])
 
-    taken = best_times([(lambda c=chunk: decrypt(c), 8) for chunk in AES_CHUNKS])
+    taken = best_times([(partial(decrypt, chunk), 8) for chunk in AES_CHUNKS])
     return {chunk: round(AES_SIZE / one / 1e6, 1) for chunk, one in zip(AES_CHUNKS, taken, strict=True)}
 
 
 def measure_imports() -> dict[str, float]:
     """Milliseconds that importing the codecs adds to a bare interpreter, each way."""
+    code = (
+        "import time; start = time.perf_counter()\n"
+        "from cloudsdk.ota.codecs import fastlz, fnv, quicklz\n"
+        "print(time.perf_counter() - start)"
+    )
     results = {}
     for name, value in (("cloudsim C", "0"), ("cloudsim Python", "1")):
-        code = "import time; s = time.perf_counter()\nimport cloudsdk.ota.codecs.quicklz, cloudsdk.ota.codecs.fastlz\n"
-        code += "import cloudsdk.ota.codecs.fnv; print(time.perf_counter() - s)"
-        taken = [
-            float(
-                subprocess.check_output([sys.executable, "-c", code], env={"CLOUDSIM_PURE": value}, text=True)
-            )
-            for _ in range(10)
-        ]
+        command, environment = [sys.executable, "-c", code], {"CLOUDSIM_PURE": value}
+        taken = [float(subprocess.check_output(command, env=environment, text=True)) for _ in range(20)]
         results[name] = round(min(taken) * 1e3, 2)
     return results
 
 
-def ratios(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+def ratios(rows: list[Row]) -> list[Row]:
     """Ours by theirs, for each codec and kind of data."""
     found = {(row["codec"], row["data"], row["implementation"]): row for row in rows}
-    result: list[dict[str, object]] = []
+    result: list[Row] = []
     for codec, theirs in (("FastLZ", "pyfastlz"), ("QuickLZ", "pyquicklz")):
         for kind in DATA:
             our, their = found[codec, kind, "cloudsim C"], found[codec, kind, theirs]
             result.append(
                 {"codec": codec, "data": kind, "against": theirs}
                 | {
-                    action: round(float(str(our[action])) / float(str(their[action])), 2)
+                    action: round(our[action] / their[action], 2)
                     for action in ("encode", "decode", "single encode", "single decode")
                 }
             )
     return result
 
 
-def table(rows: list[dict[str, object]]) -> str:
+def table(rows: list[Row]) -> str:
     names = list(rows[0])
     lines = [names, ["---"] * len(names)] + [[str(row[name]) for name in names] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def listed(values: Mapping[Any, float]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def main() -> int:
@@ -255,26 +257,15 @@ def main() -> int:
         print("the C core is not in use: install with a C compiler, without CLOUDSIM_PURE", file=sys.stderr)
         return 1
     rows = measure_codecs()
-    result = {
-        "codecs": rows,
-        "ratios": ratios(rows),
-        "fnv": measure_fnv(),
-        "aes": measure_aes(),
-        "import": measure_imports(),
-    }
+    compared, fnv, aes, imports = ratios(rows), measure_fnv(), measure_aes(), measure_imports()
     if wants_json:
-        print(json.dumps(result))
+        print(json.dumps({"codecs": rows, "ratios": compared, "fnv": fnv, "aes": aes, "import": imports}))
         return 0
-    print(
-        f"MB/s, {RAW_SIZE} raw bytes\n\n{table(rows)}\n\nratios, ours by theirs\n\n{table(result['ratios'])}\n"
-    )
-    print("FNV-1a, MB/s:", ", ".join(f"{name} {speed}" for name, speed in result["fnv"].items()))
-    aes = result["aes"]
-    print(
-        "AES-256-CBC decryption, MB/s by bytes of one update:", ", ".join(f"{c}: {s}" for c, s in aes.items())
-    )
+    print(f"MB/s, {RAW_SIZE} raw bytes\n\n{table(rows)}\n\nratios, ours by theirs\n\n{table(compared)}\n")
+    print("FNV-1a, MB/s:", listed(fnv))
+    print("AES-256-CBC decryption, MB/s by bytes of one update:", listed(aes))
     print(f"fastest update: {max(aes, key=lambda chunk: aes[chunk])} bytes")
-    print("import, ms:", ", ".join(f"{name} {taken}" for name, taken in result["import"].items()))
+    print("import, ms:", listed(imports))
     return 0
 
 

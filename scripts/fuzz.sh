@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes the codecs: the C core under AddressSanitizer and UBSan, then everything that reads a package with atheris.
 # usage: scripts/fuzz.sh [--seconds N] [--core-only] [--seed N]
+# FUZZ_CORE names another core.c (the tests plant faults in one), FUZZ_PYTHON another interpreter.
 #   --seconds N    how long in all (default 60)
 #   --core-only    the C core alone, which needs nothing but a C compiler
 #   --seed N       where the mutations of the C core begin (default: the time)
@@ -36,7 +37,7 @@ mkdir "$work/packages"
 
 # Unquoted on purpose: CC may carry options.
 $compiler -std=c11 -O1 -g -Wall -Wextra -fsanitize=address,undefined -fno-sanitize-recover=all \
-    -fno-omit-frame-pointer -Icloudsdk/ota/codecs tests/fuzz/fuzz_core.c cloudsdk/ota/codecs/core.c -o "$work/fuzz_core"
+    -fno-omit-frame-pointer -Icloudsdk/ota/codecs tests/fuzz/fuzz_core.c "${FUZZ_CORE:-cloudsdk/ota/codecs/core.c}" -o "$work/fuzz_core"
 core_seconds=$seconds
 [[ $core_only = yes ]] || core_seconds=$((seconds / 2))
 log "C core, seed $seed, $core_seconds s"

@@ -29,8 +29,10 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     exit 1
 fi
 
-# The stamp names what the environment was made from: this place, this interpreter, these requirements.
-stamp=$({ pwd; "$python" -V; cat pyproject.toml; } | sha256sum)
+# The stamp names what the environment was made from: this place, this interpreter, these requirements, the C
+# core and whether there is a compiler for it.
+stamp=$({ pwd; "$python" -V; command -v "${CC:-cc}" || true; cat pyproject.toml setup.py \
+    cloudsdk/ota/codecs/{build_core.py,core.c,core.h}; } | sha256sum)
 if [[ ! -f .venv/stamp || "$(<.venv/stamp)" != "$stamp" ]]; then
     log "making .venv"
     if [[ ! -x .venv/bin/python || "$(.venv/bin/python -V)" != "$("$python" -V)" ]]; then

@@ -143,7 +143,7 @@ static void every_truncation(const buffer *record)
 {
     static const size_t CAPACITIES[] = {0, 1, 40, 216, PIECE_SIZE, 5000};
     uint8_t *copy = exact(record->bytes, record->size);
-    size_t step = record->size > 600 ? record->size / 300 : 1;
+    size_t step = record->size > 300 ? record->size / 100 : 1;
     for (size_t size = 0; size <= record->size; size += step)
         for (int c = 0; c < CODEC_COUNT; c++) {
             const codec *codec_ = &CODECS[c];

@@ -1,4 +1,4 @@
-"""Writes what fuzzing starts from: every block and every raw firmware of the recorded packages, and corner cases.
+"""Writes what fuzzing starts from: the blocks and raw firmware of the recorded packages, and corner cases.
 
 usage: fuzz_corpus.py FILE [DIRECTORY]
 FILE gets the records of fuzz_core (u32le length, bytes), DIRECTORY whole packages as a corpus for atheris.
@@ -22,7 +22,7 @@ SIZES = (1, 3, 9, 10, 12, 31, 32, 33, 215, 216, 1000, 4096)
 
 
 def records() -> Iterator[bytes]:
-    seen = set()
+    seen: set[bytes] = set()
     for v in VECTORS:
         if v.id.endswith(("quicklz__plain", "fastlz__plain")):
             seen.update(blocks_of(v.package[HEADER_SIZE:]))

@@ -7,8 +7,6 @@
 #define COPY_SLACK 32
 
 /* Both formats are little-endian where they have words. Compilers turn these into one load or store each. */
-static inline uint32_t load16(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8; }
-
 static inline uint32_t load32(const uint8_t *p)
 {
     return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
