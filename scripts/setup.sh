@@ -10,6 +10,11 @@ missing=()
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || missing+=(python3)
 "$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+# The C core needs the interpreter's headers; without them its Python twin is used, but the tests want both.
+if (($#)) && ! "$python" -c 'import os, sysconfig as s, sys; sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))' \
+    2>/dev/null; then
+    missing+=(python3-dev)
+fi
 for package in "$@"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
@@ -29,8 +34,10 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     exit 1
 fi
 
-# The stamp names what the environment was made from: this place, this interpreter, these requirements.
-stamp=$({ pwd; "$python" -V; cat pyproject.toml; } | sha256sum)
+# The stamp names what the environment was made from: this place, this interpreter, these requirements, the C
+# core and whether there is a compiler for it.
+stamp=$({ pwd; "$python" -V; command -v "${CC:-cc}" || true; cat pyproject.toml setup.py \
+    cloudsdk/ota/codecs/{build_core.py,core.c,core.h}; } | sha256sum)
 if [[ ! -f .venv/stamp || "$(<.venv/stamp)" != "$stamp" ]]; then
     log "making .venv"
     if [[ ! -x .venv/bin/python || "$(.venv/bin/python -V)" != "$("$python" -V)" ]]; then

@@ -1,9 +1,9 @@
 """The body of an `.rbl` package, decoded as a stream: decryption, then decompression (rbl-format 2)."""
 
-import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from cloudsdk.ota.codecs import fastlz, quicklz
+from cloudsdk.ota.codecs.framing import BLOCK_LENGTH
 from cloudsdk.ota.errors import AlgorithmError, CodecError, PackageKeyError, RawSizeError
 from cloudsdk.ota.header import Compression, Encryption, RblHeader
 from cloudsdk.ota.padding import CIPHER_BLOCK_SIZE
@@ -18,11 +19,11 @@ from cloudsdk.ota.padding import CIPHER_BLOCK_SIZE
 KEY_SIZE: Final = 32  # bytes
 IV_SIZE: Final = 16  # bytes
 PIECE_SIZE: Final = 4096  # raw bytes per compressed block (rbl-format 2.1)
-BLOCK_LENGTH: Final = struct.Struct(">I")  # before each block, counting the block alone
 MAX_BLOCK_RAW_SIZE: Final = 64 * 1024  # bytes one block may decode to; packers write PIECE_SIZE
 MAX_BLOCK_SIZE: Final = 2 * MAX_BLOCK_RAW_SIZE  # bytes as stored, ample for the growth of any codec
 
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS  # QBoot takes either wrapper (rbl-format 2.4)
+_DECRYPT_PIECE: Final = 64 * 1024  # bytes decrypted at a time: the fastest (docs/benchmarks.md)
 _INFLATE_PIECE: Final = 64 * 1024  # bytes inflated at a time, however far they would expand
 
 
@@ -91,18 +92,20 @@ class BodyReader:
         """The next `count` bytes of the decrypted body, or what is left of them; they stay where they are."""
         return self._stream.peek(count)
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, *, bulk: bool = False) -> Iterator[Frame]:
         """Decode up to the raw size of the header, or to the end of the body if that comes first.
 
+        A frame is one block of a body that has blocks; with `bulk`, which is faster, it may be many, and the
+        last may reach beyond the raw size.
         Raises `CodecError` for a damaged body or a wrong key.
         """
         match self._compression:
             case Compression.GZIP:
                 return self._inflated()
             case Compression.QUICKLZ:
-                return self._blocks(quicklz.decompress)
+                return self._blocks(quicklz, bulk)
             case Compression.FASTLZ:
-                return self._blocks(fastlz.decompress)
+                return self._blocks(fastlz, bulk)
             case _:
                 return self._plain()
 
@@ -133,7 +136,7 @@ class BodyReader:
         except zlib.error as error:
             raise CodecError(f"the gzip body is damaged or the key is wrong ({error})") from None
 
-    def _blocks(self, decompress: Callable[[bytes, int], bytes]) -> Iterator[Frame]:
+    def _blocks(self, codec: ModuleType, bulk: bool) -> Iterator[Frame]:
         """Blocks, each behind its big-endian length (rbl-format 2.1)."""
         missing = self._raw_size
         while missing > 0:
@@ -142,13 +145,19 @@ class BodyReader:
             # has, and either can be shorter than a length (rbl-format 2.5).
             if len(prefix) < BLOCK_LENGTH.size or prefix[0] or not any(prefix):
                 return
+            if bulk:
+                raw, used = codec.decompress_front(self._stream.waiting, MAX_BLOCK_SIZE)
+                if used:
+                    missing -= len(raw)
+                    yield Frame(self._stream.take(used), raw)
+                    continue
             (length,) = BLOCK_LENGTH.unpack(prefix)
             if length > MAX_BLOCK_SIZE:
                 raise CodecError(f"a block of {length} bytes is announced, the limit is {MAX_BLOCK_SIZE}")
             stored = self._stream.take(BLOCK_LENGTH.size + length)
             if len(stored) < BLOCK_LENGTH.size + length:
                 raise CodecError(f"the body ends inside a block of {length} bytes: the package is cut short")
-            raw = decompress(stored[BLOCK_LENGTH.size :], MAX_BLOCK_RAW_SIZE)
+            raw = codec.decompress(stored[BLOCK_LENGTH.size :], MAX_BLOCK_RAW_SIZE)
             missing -= len(raw)
             yield Frame(stored, raw)
 
@@ -162,7 +171,7 @@ def decode(header: RblHeader, body: Iterable[bytes], key: bytes | None, iv: byte
     Raises `AlgorithmError` and `PackageKeyError` before the first piece, `CodecError` for a damaged body or a
     wrong key, and `RawSizeError` when the body ends too early.
     """
-    frames = BodyReader(header, body, key, iv).frames()
+    frames = BodyReader(header, body, key, iv).frames(bulk=True)
     return _cut((frame.raw for frame in frames), header.raw_size)
 
 
@@ -182,7 +191,8 @@ def _cut(pieces: Iterator[bytes], raw_size: int) -> Iterator[bytes]:
 def _decrypt(stream: Iterator[bytes], cipher: Cipher[CBC]) -> Iterator[bytes]:
     decryptor = cipher.decryptor()
     for piece in stream:
-        yield decryptor.update(piece)
+        for start in range(0, len(piece), _DECRYPT_PIECE):
+            yield decryptor.update(memoryview(piece)[start : start + _DECRYPT_PIECE])
     try:
         yield decryptor.finalize()
     except ValueError:
@@ -194,15 +204,15 @@ def _decrypt(stream: Iterator[bytes], cipher: Cipher[CBC]) -> Iterator[bytes]:
 class _ByteStream:
     """Takes exact lengths out of pieces of any length."""
 
-    __slots__ = ("_buffer", "_pieces")
+    __slots__ = ("_pieces", "waiting")
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
-        self._buffer = bytearray()
+        self.waiting = bytearray()  # read, and not yet taken
 
     def peek(self, count: int) -> bytes:
         """The next `count` bytes, or what is left of them at the end, without taking them."""
-        buffer = self._buffer
+        buffer = self.waiting
         while len(buffer) < count and (piece := next(self._pieces, None)) is not None:
             buffer += piece
         return bytes(buffer[:count])
@@ -210,19 +220,19 @@ class _ByteStream:
     def take(self, count: int) -> bytes:
         """The next `count` bytes, or what is left of them at the end."""
         taken = self.peek(count)
-        del self._buffer[: len(taken)]
+        del self.waiting[: len(taken)]
         return taken
 
     def some(self, limit: int) -> bytes:
         """The next bytes as they come, at most `limit`; none at the end."""
-        while not self._buffer and (piece := next(self._pieces, None)) is not None:
+        while not self.waiting and (piece := next(self._pieces, None)) is not None:
             if len(piece) <= limit:
                 if piece:
                     return piece
             else:
-                self._buffer += piece
-        return self.take(min(limit, len(self._buffer)))
+                self.waiting += piece
+        return self.take(min(limit, len(self.waiting)))
 
     def put_back(self, data: bytes) -> None:
         """Make `data` the next bytes again."""
-        self._buffer[:0] = data
+        self.waiting[:0] = data

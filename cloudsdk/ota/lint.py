@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import Final, Literal, cast
 
 from cloudsdk.fal import Partition
-from cloudsdk.ota.body import BLOCK_LENGTH, MAX_BLOCK_SIZE, PIECE_SIZE, BodyReader, decode
+from cloudsdk.ota.body import MAX_BLOCK_SIZE, PIECE_SIZE, BodyReader, decode
 from cloudsdk.ota.codecs import quicklz
+from cloudsdk.ota.codecs.framing import BLOCK_LENGTH
 from cloudsdk.ota.errors import CodecError
 from cloudsdk.ota.header import (
     HEADER_SIZE,

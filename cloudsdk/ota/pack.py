@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
-from cloudsdk.ota.body import BLOCK_LENGTH, PIECE_SIZE, aes_cipher
+from cloudsdk.ota.body import PIECE_SIZE, aes_cipher
 from cloudsdk.ota.codecs import fastlz, quicklz
 from cloudsdk.ota.errors import AlgorithmError, FieldError
 from cloudsdk.ota.header import (
@@ -31,6 +31,7 @@ SAFE_SIZE: Final = 32  # bytes; rt_ota V0.2.1 hangs on a smaller body or firmwar
 
 _GZIP_WRAPPER: Final = 16 + zlib.MAX_WBITS
 _DEFLATE_PIECE: Final = 64 * 1024  # bytes deflated at a time
+_BLOCKS_AT_ONCE: Final = 16  # blocks encoded in one call
 
 _log = logging.getLogger(__name__)
 
@@ -176,9 +177,9 @@ def _compress(pieces: Iterator[bytes], compression: Compression) -> Iterator[byt
         case Compression.GZIP:
             return _deflated(pieces)
         case Compression.QUICKLZ:
-            return _framed(pieces, quicklz.compress)
+            return _framed(pieces, quicklz.compress_framed)
         case Compression.FASTLZ:
-            return _framed(pieces, fastlz.compress)
+            return _framed(pieces, fastlz.compress_framed)
         case _:
             return pieces
 
@@ -191,8 +192,7 @@ def _deflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield deflater.flush()
 
 
-def _framed(pieces: Iterator[bytes], compress: Callable[[bytes], bytes]) -> Iterator[bytes]:
+def _framed(pieces: Iterator[bytes], compress: Callable[[bytes, int], bytes]) -> Iterator[bytes]:
     """Independent blocks of 4096 raw bytes, each behind its big-endian length (rbl-format 2.1)."""
-    for piece in regrouped(pieces, PIECE_SIZE):
-        block = compress(piece)
-        yield BLOCK_LENGTH.pack(len(block)) + block
+    for piece in regrouped(pieces, _BLOCKS_AT_ONCE * PIECE_SIZE):
+        yield compress(piece, PIECE_SIZE)

@@ -1,12 +1,12 @@
 import random
 import tracemalloc
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rbl_vectors import VECTORS
 
-from cloudsdk.ota.codecs import fastlz
 from cloudsdk.ota.errors import CodecError
 
 firmware_like = st.one_of(
@@ -30,18 +30,18 @@ firmware_like = st.one_of(
         ("20 61 e0 ff ff 00 00 00 62", b"a" + b"a" * 519 + b"b"),
     ],
 )
-def test_each_kind_of_operation(block: str, raw: bytes) -> None:
+def test_each_kind_of_operation(fastlz: ModuleType, block: str, raw: bytes) -> None:
     assert fastlz.decompress(bytes.fromhex(block), len(raw)) == raw
 
 
-def test_level_2_far_match() -> None:
+def test_level_2_far_match(fastlz: ModuleType) -> None:
     noise = random.Random(4).randbytes(8192 + 64)
     literal_runs = b"".join(bytes((31,)) + noise[at : at + 32] for at in range(0, len(noise), 32))
     block = bytes((literal_runs[0] | 1 << 5,)) + literal_runs[1:] + bytes.fromhex("3f ff 0010")
     assert fastlz.decompress(block, 9000) == noise + noise[64 - 16 : 64 - 16 + 3]
 
 
-def test_level_1_reads_the_same_bits_as_a_near_match() -> None:
+def test_level_1_reads_the_same_bits_as_a_near_match(fastlz: ModuleType) -> None:
     noise = random.Random(4).randbytes(8192)
     literal_runs = b"".join(bytes((31,)) + noise[at : at + 32] for at in range(0, len(noise), 32))
     assert fastlz.decompress(literal_runs + bytes.fromhex("3f ff"), 9000) == noise + noise[:3]
@@ -49,14 +49,14 @@ def test_level_1_reads_the_same_bits_as_a_near_match() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(firmware_like)
-def test_round_trip(raw: bytes) -> None:
+def test_round_trip(fastlz: ModuleType, raw: bytes) -> None:
     encoded = fastlz.compress(raw)
     assert fastlz.decompress(encoded, len(raw)) == raw
     assert encoded[0] >> 5 == 0  # level 1, and a literal first
     assert len(encoded) <= len(raw) + (len(raw) + 31) // 32
 
 
-def test_farthest_distance_survives() -> None:
+def test_farthest_distance_survives(fastlz: ModuleType) -> None:
     noise = random.Random(5).randbytes(8192)
     sizes = []
     for gap in (b"", b"x"):  # with the gap, the repetition of the first bytes is out of reach by one
@@ -67,7 +67,7 @@ def test_farthest_distance_survives() -> None:
     assert sizes[0] < sizes[1]
 
 
-def test_not_larger_than_the_official_encoder() -> None:
+def test_not_larger_than_the_official_encoder(fastlz: ModuleType) -> None:
     compared = 0
     for v in VECTORS:
         if not (v.official and v.id.endswith("fastlz__plain")):
@@ -93,7 +93,7 @@ def test_not_larger_than_the_official_encoder() -> None:
         ("00 5a 20 01", "reaches 2 bytes back"),
     ],
 )
-def test_impossible_blocks_are_refused(block: str, word: str) -> None:
+def test_impossible_blocks_are_refused(fastlz: ModuleType, block: str, word: str) -> None:
     with pytest.raises(CodecError, match=word):
         fastlz.decompress(bytes.fromhex(block), 4096)
 
@@ -101,12 +101,12 @@ def test_impossible_blocks_are_refused(block: str, word: str) -> None:
 @pytest.mark.parametrize(
     "block", ["02 616263 20 02", "05 616263616263", "22 616263 e0" + "ff" * 400 + "00 02"]
 )
-def test_output_stays_below_the_limit(block: str) -> None:
+def test_output_stays_below_the_limit(fastlz: ModuleType, block: str) -> None:
     with pytest.raises(CodecError, match="more than the 5 bytes"):
         fastlz.decompress(bytes.fromhex(block), 5)
 
 
-def test_endless_match_is_refused_before_it_is_made() -> None:
+def test_endless_match_is_refused_before_it_is_made(fastlz: ModuleType) -> None:
     block = bytes.fromhex("22 616263 e0") + b"\xff" * 100_000 + bytes.fromhex("00 02")
     tracemalloc.start()
     with pytest.raises(CodecError):
@@ -116,18 +116,18 @@ def test_endless_match_is_refused_before_it_is_made() -> None:
     assert peak < 1_000_000
 
 
-def test_last_two_bytes_are_literals() -> None:
+def test_last_two_bytes_are_literals(fastlz: ModuleType) -> None:
     assert fastlz.compress(b"a" * 50).endswith(b"\x01aa")
 
 
-def test_empty_data_cannot_be_encoded() -> None:
+def test_empty_data_cannot_be_encoded(fastlz: ModuleType) -> None:
     with pytest.raises(CodecError):
         fastlz.compress(b"")
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=120))
-def test_noise_is_bounded(noise: bytes) -> None:
+def test_noise_is_bounded(fastlz: ModuleType, noise: bytes) -> None:
     try:
         decoded = fastlz.decompress(noise, 300)
     except CodecError:

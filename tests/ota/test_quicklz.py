@@ -1,13 +1,14 @@
 import random
 import struct
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rbl_vectors import VECTORS, blocks_of, vector
 
-from cloudsdk.ota.codecs import quicklz
+from cloudsdk.ota.codecs.quicklz_header import SHORT_RAW_LIMIT, block_sizes, read_header
 from cloudsdk.ota.errors import CodecError
 from cloudsdk.ota.header import HEADER_SIZE
 
@@ -44,7 +45,7 @@ def literals(text: bytes) -> list[bytes | tuple[bytes, int]]:
 
 def matches_of(encoded: bytes) -> Iterator[tuple[int, int, int]]:
     """`(start, length, distance)` of each match in a compressed block, read without the decoder."""
-    header = quicklz.read_header(encoded)
+    header = read_header(encoded)
     data = encoded[header.header_size :]
     position = done = 0
     while done < header.raw_size:
@@ -83,23 +84,23 @@ def matches_of(encoded: bytes) -> Iterator[tuple[int, int, int]]:
         ((5 << 15 | 100 << 7 | 3).to_bytes(4, "little"), 103),
     ],
 )
-def test_each_form_of_match(token: bytes, length: int) -> None:
+def test_each_form_of_match(quicklz: ModuleType, token: bytes, length: int) -> None:
     expected = b"abcdef" + (b"bcdef" * 30)[:length] + TAIL
     assert (
         quicklz.decompress(block([*literals(b"abcdef"), (token, length), *literals(TAIL)]), 4096) == expected
     )
 
 
-def test_official_one_byte_block() -> None:
+def test_official_one_byte_block(quicklz: ModuleType) -> None:
     assert quicklz.decompress(bytes.fromhex("4d0c01000000805a00000000"), 1) == b"\x5a"
 
 
 def test_official_block_sizes() -> None:
     encoded = next(blocks_of(vector("official-d_100k_fw__quicklz__plain").package[HEADER_SIZE:]))
-    assert quicklz.block_sizes(encoded) == (len(encoded), 4096)
+    assert block_sizes(encoded) == (len(encoded), 4096)
 
 
-def test_tail_ignores_control_bits_but_not_their_words() -> None:
+def test_tail_ignores_control_bits_but_not_their_words(quicklz: ModuleType) -> None:
     # 40 literals: the 31st item is followed by a control word, whose bits mean nothing in the last 11 bytes.
     raw = bytes(range(40))
     body = struct.pack("<I", SENTINEL | 1 << 30) + raw[:31] + struct.pack("<I", 0xFFFFFFFF) + raw[31:]
@@ -107,24 +108,24 @@ def test_tail_ignores_control_bits_but_not_their_words() -> None:
     assert quicklz.decompress(encoded, 40) == raw
 
 
-def test_bytes_behind_the_block_are_ignored() -> None:
+def test_bytes_behind_the_block_are_ignored(quicklz: ModuleType) -> None:
     assert quicklz.decompress(quicklz.compress(b"firmware" * 50) + b"slack", 4096) == b"firmware" * 50
 
 
 @settings(max_examples=150, deadline=None)
 @given(firmware_like)
-def test_round_trip(raw: bytes) -> None:
+def test_round_trip(quicklz: ModuleType, raw: bytes) -> None:
     encoded = quicklz.compress(raw)
     assert quicklz.decompress(encoded, len(raw)) == raw
-    assert quicklz.block_sizes(encoded) == (len(encoded), len(raw))
-    assert len(encoded) <= len(raw) + (3 if len(raw) < quicklz.SHORT_RAW_LIMIT else 9)
+    assert block_sizes(encoded) == (len(encoded), len(raw))
+    assert len(encoded) <= len(raw) + (3 if len(raw) < SHORT_RAW_LIMIT else 9)
 
 
 @settings(max_examples=100, deadline=None)
 @given(firmware_like)
-def test_encoder_obeys_the_rules_of_the_c_decoder(raw: bytes) -> None:
+def test_encoder_obeys_the_rules_of_the_c_decoder(quicklz: ModuleType, raw: bytes) -> None:
     encoded = quicklz.compress(raw)
-    if quicklz.read_header(encoded).compressed:
+    if read_header(encoded).compressed:
         for start, length, distance in matches_of(encoded):
             assert distance >= 3
             assert start < len(raw) - 11
@@ -132,19 +133,19 @@ def test_encoder_obeys_the_rules_of_the_c_decoder(raw: bytes) -> None:
             assert 3 <= length <= 258
 
 
-def test_incompressible_data_is_stored() -> None:
+def test_incompressible_data_is_stored(quicklz: ModuleType) -> None:
     raw = random.Random(1).randbytes(4096)
     encoded = quicklz.compress(raw)
     assert encoded == struct.pack("<BII", 0x4E, 4105, 4096) + raw
 
 
 @pytest.mark.parametrize("size", [1, 215])
-def test_small_incompressible_data_is_stored_with_the_short_header(size: int) -> None:
+def test_small_incompressible_data_is_stored_with_the_short_header(quicklz: ModuleType, size: int) -> None:
     raw = random.Random(2).randbytes(size)
     assert quicklz.compress(raw) == bytes((0x4C, size + 3, size)) + raw
 
 
-def test_farthest_distance_survives() -> None:
+def test_farthest_distance_survives(quicklz: ModuleType) -> None:
     noise = random.Random(3).randbytes(300)
     for distance, reached in ((0x1FFFF, True), (0x20000, False)):
         raw = noise.ljust(distance, b"\0") + noise + TAIL
@@ -153,7 +154,7 @@ def test_farthest_distance_survives() -> None:
         assert (distance in {match[2] for match in matches_of(encoded)}) is reached
 
 
-def test_not_larger_than_the_official_encoder() -> None:
+def test_not_larger_than_the_official_encoder(quicklz: ModuleType) -> None:
     compared = 0
     for v in VECTORS:
         if not (v.official and v.id.endswith("quicklz__plain")):
@@ -169,7 +170,7 @@ def test_not_larger_than_the_official_encoder() -> None:
     ("first", "word"),
     [(0x47, "level 1"), (0x4B, "level 2"), (0x5F, "streaming class 1"), (0x0F, "0x0f"), (0xCF, "0xcf")],
 )
-def test_foreign_first_bytes_are_named(first: int, word: str) -> None:
+def test_foreign_first_bytes_are_named(quicklz: ModuleType, first: int, word: str) -> None:
     encoded = quicklz.compress(b"firmware" * 50)
     with pytest.raises(CodecError, match=word):
         quicklz.decompress(bytes((first,)) + encoded[1:], 4096)
@@ -191,30 +192,32 @@ def test_foreign_first_bytes_are_named(first: int, word: str) -> None:
         ),
     ],
 )
-def test_impossible_matches_are_refused(items: list[bytes | tuple[bytes, int]], word: str) -> None:
+def test_impossible_matches_are_refused(
+    quicklz: ModuleType, items: list[bytes | tuple[bytes, int]], word: str
+) -> None:
     with pytest.raises(CodecError, match=word):
         quicklz.decompress(block(items), 4096)
 
 
-def test_declared_size_is_checked_before_anything_is_made() -> None:
+def test_declared_size_is_checked_before_anything_is_made(quicklz: ModuleType) -> None:
     encoded = struct.pack("<BII", LONG_COMPRESSED, 20, 0xFFFFFFFF) + bytes(11)
     with pytest.raises(CodecError, match="4294967295 raw bytes"):
         quicklz.decompress(encoded, 4096)
 
 
-def test_control_word_without_sentinel_is_refused() -> None:
+def test_control_word_without_sentinel_is_refused(quicklz: ModuleType) -> None:
     encoded = bytearray(block(literals(b"abcdef" + TAIL)))
     encoded[12] = 0
     with pytest.raises(CodecError, match="sentinel"):
         quicklz.decompress(bytes(encoded), 4096)
 
 
-def test_stored_block_with_two_sizes_is_refused() -> None:
+def test_stored_block_with_two_sizes_is_refused(quicklz: ModuleType) -> None:
     with pytest.raises(CodecError, match="holds 4"):
         quicklz.decompress(bytes((0x4C, 7, 5)) + b"abcde", 4096)
 
 
-def test_every_truncation_is_refused() -> None:
+def test_every_truncation_is_refused(quicklz: ModuleType) -> None:
     encoded = quicklz.compress(
         b"The quick brown fox jumps over the lazy dog, the quick brown dog rests. " * 4
     )
@@ -230,7 +233,7 @@ def test_every_truncation_is_refused() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_damage_never_escapes_as_anything_but_a_codec_error(data: st.DataObject) -> None:
+def test_damage_never_escapes_as_anything_but_a_codec_error(quicklz: ModuleType, data: st.DataObject) -> None:
     encoded = bytearray(quicklz.compress((b"mov r0, r1; bx lr; " * 30)[: data.draw(st.integers(1, 500))]))
     for _ in range(data.draw(st.integers(1, 3))):
         encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
@@ -243,7 +246,7 @@ def test_damage_never_escapes_as_anything_but_a_codec_error(data: st.DataObject)
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 600))
-def test_noise_behind_a_good_header_is_bounded(noise: bytes, raw_size: int) -> None:
+def test_noise_behind_a_good_header_is_bounded(quicklz: ModuleType, noise: bytes, raw_size: int) -> None:
     encoded = struct.pack("<BII", LONG_COMPRESSED, 9 + len(noise), raw_size) + noise
     try:
         decoded = quicklz.decompress(encoded, 600)
