@@ -15,4 +15,4 @@ free_buffers: Final[list[Any]] = []
 
 
 def new_buffer(size: int = BUFFER_SIZE) -> Any:
-    return _uninitialised("uint8_t[]", size)
+    return _uninitialised("char[]", size)

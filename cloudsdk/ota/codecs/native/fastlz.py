@@ -10,7 +10,7 @@ from cloudsdk.ota.codecs.native.buffers import BUFFER_SIZE, ENCODED_IN_BUFFER, f
 from cloudsdk.ota.errors import CodecError
 
 _NULL: Final = ffi.NULL
-_buffer: Final = ffi.buffer
+_unpack: Final = ffi.unpack
 _decode: Final = lib.core_fastlz_decode
 _encode: Final = lib.core_fastlz_encode
 _bound: Final = lib.core_fastlz_bound
@@ -31,7 +31,7 @@ def decompress(block: bytes, max_size: int) -> bytes:
         out = new_buffer()
     size = _decode(block, len(block), out, BUFFER_SIZE, _NULL)
     if 0 <= size <= max_size:
-        raw: bytes = _buffer(out, size)[:]
+        raw = _unpack(out, size)
         free_buffers.append(out)
         return raw
     free_buffers.append(out)
@@ -50,8 +50,7 @@ def _decode_large_or_bad(block: bytes, max_size: int) -> bytes:
             break
     if size < 0:
         raise _error(size, fault.at, fault.distance, max_size)
-    raw: bytes = _buffer(out, size)[:]
-    return raw
+    return _unpack(out, size)
 
 
 def _error(code: int, at: int, distance: int, max_size: int) -> CodecError:
@@ -78,7 +77,7 @@ def decompress_front(body: bytes | bytearray, max_block_size: int) -> tuple[byte
     size = lib.core_fastlz_decode_front(
         ffi.from_buffer(body), len(body), max_block_size, out, BUFFER_SIZE, used
     )
-    raw: bytes = _buffer(out, size)[:]
+    raw = _unpack(out, size)
     free_buffers.append(out)
     return raw, used[0]
 
@@ -100,7 +99,7 @@ def compress(data: bytes) -> bytes:
     except IndexError:
         out = new_buffer()
     size = _encode(data, raw_size, out, BUFFER_SIZE)
-    block: bytes = _buffer(out, size)[:]
+    block = _unpack(out, size)
     free_buffers.append(out)
     return block
 
@@ -111,8 +110,7 @@ def _encode_large(data: bytes) -> bytes:
         raise faults.raw_too_large("FastLZ", raw_size)
     capacity = _bound(raw_size)
     out = new_buffer(capacity)
-    block: bytes = _buffer(out, _encode(data, raw_size, out, capacity))[:]
-    return block
+    return _unpack(out, _encode(data, raw_size, out, capacity))
 
 
 def compress_framed(raw: bytes, piece_size: int) -> bytes:
@@ -122,5 +120,4 @@ def compress_framed(raw: bytes, piece_size: int) -> bytes:
     pieces = -(-raw_size // piece_size)
     capacity = pieces * (BLOCK_LENGTH.size + _bound(min(piece_size, raw_size)))
     out = new_buffer(capacity)
-    body: bytes = _buffer(out, lib.core_fastlz_encode_framed(raw, raw_size, piece_size, out, capacity))[:]
-    return body
+    return _unpack(out, lib.core_fastlz_encode_framed(raw, raw_size, piece_size, out, capacity))
