@@ -13,6 +13,7 @@ from cloudsdk.errors import CloudSdkError, UsageError
 from sim.board import BoardError, create_board, open_board
 from sim.bootloader.rt_ota import BootloaderKeys, BootOutcome, BootResult
 from sim.cli.output import echo_console, echo_json, json_option
+from sim.files import open_regular
 from sim.flash.fal import table_lines
 from sim.flash.layout import load_board
 from sim.flash.power import CutMoment, FlashOperation, PowerCut
@@ -50,24 +51,31 @@ def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def read_input(path: Path) -> bytes:
-    """The content of a file the user named. Raises `UsageError` when it cannot be read."""
+def read_input(path: Path, limit: int) -> bytes:
+    """The first `limit` bytes of a file the user named. Raises `UsageError` when it cannot be read."""
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read(limit)
     except OSError as exc:
         raise UsageError(f"cannot read {str(path)!r}: {exc.strerror}") from exc
 
 
 def write_output(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. Raises `BoardError` when that fails."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    """Write a file whole or not at all. Raises `BoardError` when that fails.
+
+    A link stays a link; a device or a named pipe is refused, it would be replaced by a file.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
+        if target.exists() and not target.is_file():
+            raise BoardError(f"cannot write {str(path)!r}: not a regular file")
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as exc:
@@ -173,12 +181,12 @@ def after_writes(count: int) -> Callable[[int, FlashOperation], CutMoment | None
 @json_option
 def write(directory: Path, partition: str, file: Path, as_json: bool) -> None:
     """Erase the blocks FILE needs at the start of PARTITION and write it there."""
-    data = read_input(file)
     with open_board(directory) as opened:
         target = opened.partition(partition)
+        data = read_input(file, target.size + 1)
         if len(data) > target.size:
             raise FileTooLargeError(
-                f"{str(file)!r} has {len(data)} bytes, partition {partition!r} has {target.size}"
+                f"{str(file)!r} does not fit: partition {partition!r} has {target.size} bytes"
             )
         if data:
             target.erase(0, len(data))

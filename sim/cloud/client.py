@@ -1,5 +1,6 @@
 """The admin operations over HTTP, for the command line and for tests. Results as in `shapes`."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, cast
@@ -21,6 +22,7 @@ from sim.cloud.shapes import (
     TaskInfo,
     TransferInfo,
 )
+from sim.files import open_regular
 
 TIMEOUT: Final = (5.0, 60.0)  # seconds to connect, and between two pieces of an answer
 
@@ -93,8 +95,8 @@ class AdminClient(Admin):
 
     def upload_firmware(self, path: Path, product: str) -> FirmwareInfo:
         try:
-            with path.open("rb") as file:
-                if path.stat().st_size > MAX_PACKAGE:
+            with open_regular(path) as file:
+                if os.fstat(file.fileno()).st_size > MAX_PACKAGE:
                     raise TooLargeError(f"the package is larger than {MAX_PACKAGE} bytes")
                 found = self._call("POST", "/api/v1/firmware", params={"product": product}, data=file)
         except OSError as exc:

@@ -30,6 +30,7 @@ from sim.cloud.shapes import (
     TransferInfo,
 )
 from sim.cloud.store import Setting, Store, sqlite_url
+from sim.files import open_regular
 
 DEFAULT_PUBLIC_URL: Final = "http://127.0.0.1:8090"  # until a server has run on the data directory
 _PUBLIC_URL: Final = "public_url"
@@ -177,7 +178,7 @@ class Service(Admin):
     def upload_firmware(self, path: Path, product: str) -> FirmwareInfo:
         with self.blobs.receive() as upload:
             try:
-                with path.open("rb") as file:
+                with open_regular(path) as file:
                     while piece := file.read(_READ_SIZE):
                         upload.write(piece)
             except OSError as exc:

@@ -3,6 +3,7 @@
 Layouts are YAML. The ones that come with the package are loaded by name, others by path.
 """
 
+import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ import yaml
 
 from cloudsdk.errors import CloudSdkError
 from flash_images import boards
+from sim.files import open_regular
 from sim.flash.geometry import FlashGeometry, GeometryError
 
 MAX_NAME: Final = 23  # characters; FAL keeps names in 24 bytes with a NUL (rbl-format 4)
@@ -147,7 +149,7 @@ def load_board(name_or_path: str | Path) -> BoardLayout:
 def load_layout(path: Path) -> BoardLayout:
     """Read a layout file. Raises `LayoutError`."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
             text = file.read(MAX_LAYOUT + 1)
     except OSError as error:
         raise LayoutError(f"cannot read board layout {str(path)!r}: {error.strerror}") from error
