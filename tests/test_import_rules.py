@@ -45,6 +45,7 @@ IMPURE = {
 FORBIDDEN = {
     "cloudsdk": ("sim", "flash_images"),
     "flash_images": ("sim", "cloudsdk"),
+    "sim/files.py": ("sim", "cloudsdk", "flash_images"),
     "sim/flash": ("sim.bootloader", "sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/bootloader": ("sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/cloud": ("sim.flash", "sim.bootloader", "sim.board", "sim.device", "sim.demo", "sim.cli"),
