@@ -1,7 +1,9 @@
-"""Files that appear whole or not at all."""
+"""Files that a user names: read only if regular, and written whole or not at all."""
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -59,3 +61,15 @@ def _unnamed(folder: Path) -> BinaryIO | None:
     with suppress(AttributeError, OSError):
         return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
     return None
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading. Raises `OSError`, also for what is not a regular file.
+
+    Opening a named pipe without a writer would block, and a device such as /dev/zero has no end.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # raises it itself for a directory
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file

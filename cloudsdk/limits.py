@@ -5,7 +5,6 @@ from typing import Final
 
 from cloudsdk.errors import UsageError
 
-
 DOWNLOAD_BLOCKS: Final = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)  # bytes
 
 

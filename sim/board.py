@@ -126,6 +126,7 @@ def create_board(
         with open_images(directory, layout) as images:
             board = make_board(layout, dict(images.pages))
             furnish(board, app_version=app_version)
+        (directory / KEYS_FILE).unlink(missing_ok=True)
         if keys is not None:
             _save_keys(directory / KEYS_FILE, keys)
         save_layout(layout, directory / LAYOUT_FILE)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from cloudsdk.errors import UsageError
+from cloudsdk.files import open_regular
 from cloudsdk.ota.body import check_algorithm, decode
 from cloudsdk.ota.codecs.fnv import FNV_SEED, fnv1a32
 from cloudsdk.ota.errors import (
@@ -225,7 +226,7 @@ def _opened(source: BinaryIO | Path) -> Iterator[BinaryIO]:
     name = str(source) if isinstance(source, Path) else "the package"
     try:
         if isinstance(source, Path):
-            with source.open("rb") as file:
+            with open_regular(source) as file:
                 yield file
         else:
             yield source

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cloudsdk.errors import CloudSdkError, UsageError
-from cloudsdk.files import replacing
+from cloudsdk.files import open_regular, replacing
 from sim.board import create_board, open_board
 from sim.bootloader.rt_ota import BootOutcome, BootResult
 from sim.cli.keys import GivenKeys, key_options
@@ -23,10 +23,11 @@ class FileTooLargeError(CloudSdkError):
     code = "board.file-too-large"
 
 
-def read_input(path: Path) -> bytes:
-    """The content of a file the user named. Raises `UsageError` when it cannot be read."""
+def read_input(path: Path, limit: int) -> bytes:
+    """The first `limit` bytes of a file the user named. Raises `UsageError` when it cannot be read."""
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read(limit)
     except OSError as exc:
         raise UsageError(f"cannot read {str(path)!r}: {exc.strerror}") from exc
 
@@ -130,12 +131,12 @@ def after_writes(count: int) -> Callable[[int, FlashOperation], CutMoment | None
 @json_option
 def write(directory: Path, partition: str, file: Path, as_json: bool) -> None:
     """Erase the blocks FILE needs at the start of PARTITION and write it there."""
-    data = read_input(file)
     with open_board(directory) as opened:
         target = opened.partition(partition)
+        data = read_input(file, target.size + 1)
         if len(data) > target.size:
             raise FileTooLargeError(
-                f"{str(file)!r} has {len(data)} bytes, partition {partition!r} has {target.size}"
+                f"{str(file)!r} does not fit: partition {partition!r} has {target.size} bytes"
             )
         if data:
             target.erase(0, len(data))

@@ -1,6 +1,7 @@
 """`cloudsim demo`: the main job, from end to end, on this machine."""
 
 import contextlib
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -43,6 +44,8 @@ def demo(
     as_json: bool,
 ) -> None:
     """Upgrade a simulated board through a cloud, with a power cut in the first download."""
+    # As Ctrl-C: the broker ends and the temporary directory, which holds keys, goes.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _directory(data) as directory:
         config = DemoConfig(data=directory, packages=packages, keys=given.keys, board=board, broker=broker)
         console: Callable[[str], None] = (lambda _text: None) if quiet or as_json else echo_console

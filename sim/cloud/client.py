@@ -1,5 +1,6 @@
 """The admin operations over HTTP, for the command line and for tests. Results as in `shapes`."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, cast
@@ -7,6 +8,7 @@ from typing import Any, Final, cast
 import requests
 
 from cloudsdk.errors import UsageError
+from cloudsdk.files import open_regular
 from cloudsdk.ota.task import UpgradeMode
 from sim.cloud.blobs import MAX_PACKAGE
 from sim.cloud.errors import CloudError, TooLargeError, UnreachableError, by_code
@@ -93,8 +95,8 @@ class AdminClient(Admin):
 
     def upload_firmware(self, path: Path, product: str) -> FirmwareInfo:
         try:
-            with path.open("rb") as file:
-                if path.stat().st_size > MAX_PACKAGE:
+            with open_regular(path) as file:
+                if os.fstat(file.fileno()).st_size > MAX_PACKAGE:
                     raise TooLargeError(f"the package is larger than {MAX_PACKAGE} bytes")
                 found = self._call("POST", "/api/v1/firmware", params={"product": product}, data=file)
         except OSError as exc:

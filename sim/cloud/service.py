@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from cloudsdk.activation import Credentials
 from cloudsdk.errors import UsageError
+from cloudsdk.files import open_regular
 from cloudsdk.ota.task import UpgradeMode
 from sim.cloud import campaigns, library, registry
 from sim.cloud.blobs import Blobs, Upload
@@ -177,7 +178,7 @@ class Service(Admin):
     def upload_firmware(self, path: Path, product: str) -> FirmwareInfo:
         with self.blobs.receive() as upload:
             try:
-                with path.open("rb") as file:
+                with open_regular(path) as file:
                     while piece := file.read(_READ_SIZE):
                         upload.write(piece)
             except OSError as exc:

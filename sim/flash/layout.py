@@ -3,6 +3,7 @@
 Layouts are YAML. The ones that come with the package are loaded by name, others by path.
 """
 
+import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import Any, ClassVar, Final, TypeVar
 import yaml
 
 from cloudsdk.errors import CloudSdkError
+from cloudsdk.files import open_regular
 from flash_images import boards
 from sim.flash.geometry import FlashGeometry, GeometryError
 
@@ -147,7 +149,7 @@ def load_board(name_or_path: str | Path) -> BoardLayout:
 def load_layout(path: Path) -> BoardLayout:
     """Read a layout file. Raises `LayoutError`."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
             text = file.read(MAX_LAYOUT + 1)
     except OSError as error:
         raise LayoutError(f"cannot read board layout {str(path)!r}: {error.strerror}") from error

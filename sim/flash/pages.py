@@ -182,7 +182,11 @@ def _create_erased(path: Path, size: int) -> None:
     # Under another name first: a process killed here must not leave a short image behind.
     unfinished = path.with_name(path.name + ".new")
     unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        for start in range(0, size, len(_FILL)):
-            file.write(_FILL[: size - start])
-    unfinished.replace(path)
+    try:
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            for start in range(0, size, len(_FILL)):
+                file.write(_FILL[: size - start])
+        unfinished.replace(path)
+    except OSError:  # on a full disk every byte counts
+        unfinished.unlink(missing_ok=True)
+        raise

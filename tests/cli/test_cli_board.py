@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -109,6 +110,28 @@ def test_refused_write_leaves_the_partition_as_it_was(cli: Cli, board: Path, tmp
     (tmp_path / "large").write_bytes(bytes(0x70001))
     cli("board", "write", "b", "app", "large")
     assert boot(cli)["outcome"] == "jump"
+
+
+def test_only_regular_files_are_read(cli: Cli, board: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("pipe", "/dev/zero"):
+        write = one_line_error(cli("board", "write", "b", "download", path), 2, "cloudsim.usage")
+        new = one_line_error(cli("board", "new", "c", "--board", path), 2, "layout.invalid")
+        assert "not a regular file" in write
+        assert "not a regular file" in new
+
+
+def test_reading_a_partition_replaces_only_regular_files(cli: Cli, board: Path, tmp_path: Path) -> None:
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target"
+    os.mkfifo(pipe)
+    line = one_line_error(cli("board", "read", "b", "app", "pipe"), 2, "cloudsim.usage")
+    assert "not a regular file" in line
+    assert pipe.is_fifo()
+    target.touch()
+    link.symlink_to(target)
+    assert cli("board", "read", "b", "app", "link").returncode == 0
+    assert link.is_symlink()
+    assert target.stat().st_size == 0x70000
 
 
 def test_damaged_image_file_is_named(cli: Cli, board: Path) -> None:

@@ -1,8 +1,12 @@
 import json
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from cli_process import Cli, one_line_error
+from cli_process import COMMAND, Cli, one_line_error
 
 from sim.demo import DemoConfig, DeviationError, run
 
@@ -50,6 +54,24 @@ def test_demo_shows_the_console_and_a_table(cli: Cli) -> None:
         "│ app        │",
     ):
         assert text in result.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_demo_leaves_no_files(tmp_path: Path, number: signal.Signals) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [COMMAND, "demo", "--quiet"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.glob("*/boards")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors.strip()) == (130, "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_second_demo_on_the_same_data_directory(cli: Cli, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`cloudsim cloud`, on the database itself and through a running server."""
 
 import json
+import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,6 +113,9 @@ def test_errors_are_coded(run: Run, data: Path, tmp_path: Path) -> None:
             run(*create, reference)
     with pytest.raises(UsageError, match="No such file"):
         run("firmware", "upload", str(tmp_path / "none.rbl"), "--product", "lamp")
+    os.mkfifo(tmp_path / "pipe.rbl")
+    with pytest.raises(UsageError, match="not a regular file"):
+        run("firmware", "upload", str(tmp_path / "pipe.rbl"), "--product", "lamp")
     broken = tmp_path / "broken.rbl"
     broken.write_bytes(b"RBL")
     assert (

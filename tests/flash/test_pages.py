@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import signal
 import stat
 import subprocess
@@ -127,6 +128,17 @@ def test_left_over_of_a_killed_creation_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "nor_flash.bin.new").write_bytes(b"half")
     with FilePages(tmp_path / "nor_flash.bin", SIZE) as pages:
         assert pages.read(0, SIZE) == b"\xff" * SIZE
+
+
+def test_image_that_does_not_fit_the_disk_leaves_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (PAGE_SIZE, hard))
+    try:
+        with pytest.raises(ImageError, match="cannot open flash image"):
+            FilePages(tmp_path / "nor_flash.bin", SIZE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 def test_file_of_another_size_is_refused_and_kept(tmp_path: Path) -> None:
