@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cloudsdk.fal import Partition
+from cloudsdk.ota.rt_ota import CLEARED
 from cloudsdk.ota.transport import IV_LENGTH, cipher
 
-CLEARED: Final = 4096  # bytes at the start of `download` that the bootloader erases
 _MAGIC: Final = 0x4A444C43  # "CLDJ"
 _RECORD: Final = struct.Struct("<I I 32s B 147s")  # magic, total, identity, ETag length, ETag; then CRC-32
 _CRC: Final = struct.Struct("<I")

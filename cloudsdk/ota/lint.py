@@ -30,7 +30,7 @@ from cloudsdk.ota.journal import Journal
 from cloudsdk.ota.pack import SAFE_SIZE
 from cloudsdk.ota.package import DEFAULT_IV, DEFAULT_KEY, Check, Package, failures
 from cloudsdk.ota.padding import CIPHER_BLOCK_SIZE, Padding, padding_kind
-from cloudsdk.ota.rt_ota import DOWNLOAD
+from cloudsdk.ota.rt_ota import BLOCK_BUFFER, DOWNLOAD, STACK_POINTERS, VECTORS
 from cloudsdk.ota.transport import rounded
 
 Bootloader = Literal["rt_ota", "qboot"]
@@ -38,14 +38,11 @@ Bootloader = Literal["rt_ota", "qboot"]
 APP: Final = "app"
 BOOTLOADER: Final = b"bootloader"  # rt_ota compares this prefix (rbl-format 3.2)
 ENVIRONMENT: Final = "easyflash"
-BLOCK_BUFFER: Final = 4096 + 4 + 400 + 16  # bytes of rt_ota, the length in front included (rbl-format 3.4)
 
 #: Findings that say already why a body does not decode.
 _UNDECODABLE: Final = {"algorithm-unknown", "xor", "hpatchlite"}
 _BLOCK_START: Final = struct.Struct(">IB")  # length, flags of QuickLZ
-_VECTORS: Final = struct.Struct("<4I")  # initial SP, reset, NMI, HardFault
 _HALF_WORD: Final = 0xFFFF0000  # the part of the HardFault vector that rt_ota looks at
-_RT_OTA_STACKS: Final = range(0x20000001, 0x26000000)
 _QBOOT_STACK_MASK: Final = 0x2FF00000
 _QBOOT_STACK: Final = 0x20000000
 
@@ -429,13 +426,13 @@ def _first_bytes(package: Package, key: bytes | None, iv: bytes | None) -> bytes
     first = b""
     for piece in decode(package.header, package.body(), key, iv):
         first += piece
-        if len(first) >= _VECTORS.size:
+        if len(first) >= VECTORS.size:
             break
-    return first[: _VECTORS.size].ljust(_VECTORS.size, b"\0")
+    return first[: VECTORS.size].ljust(VECTORS.size, b"\0")
 
 
 def _check_vectors(first: bytes, board: BoardFacts) -> Iterator[Finding]:
-    stack, reset, _, hard_fault = _VECTORS.unpack(first)
+    stack, reset, _, hard_fault = VECTORS.unpack(first)
     partition = board.find(APP)
     start = board.link_address
     end = start + (partition.size if partition is not None else 0)
@@ -447,7 +444,7 @@ def _check_vectors(first: bytes, board: BoardFacts) -> Iterator[Finding]:
                 f"the HardFault vector 0x{hard_fault:08x} is not in {place}: rt_ota refuses an application "
                 "that is linked elsewhere",
             )
-        stack_ok = stack in _RT_OTA_STACKS
+        stack_ok = stack in STACK_POINTERS
     else:
         stack_ok = stack & _QBOOT_STACK_MASK == _QBOOT_STACK
     if not stack_ok:

@@ -3,6 +3,7 @@
 The application (V0.1.3) and the bootloader (V0.2.1) link the same code: rbl-format 3.1, 3.2 and 3.5.
 """
 
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -15,6 +16,12 @@ from cloudsdk.ota.header import HEADER_SIZE, VERSION_OFFSET, RblHeader
 
 DOWNLOAD: Final = "download"
 READ_SIZE: Final = 4096  # bytes per flash read
+CLEARED: Final = (
+    4096  # bytes of `download` that each boot with a good application erases (3.4a)
+)
+BLOCK_BUFFER: Final = 4096 + 4 + 400 + 16  # bytes for a compressed block and the length before it (3.4)
+VECTORS: Final = struct.Struct("<4I")  # head of an application: initial SP, reset, NMI, HardFault
+STACK_POINTERS: Final = range(0x20000001, 0x26000000)  # initial SPs that are started (3.2 step 9)
 #: Smallest body and raw size the original verifies; below, its unsigned loop counter wraps (rbl-format 3.4).
 MIN_VERIFIED: Final = 32
 READ_BEYOND_END: Final = console.ota_error(

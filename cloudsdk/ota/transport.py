@@ -4,14 +4,15 @@ from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-CIPHER_BLOCK: Final = 16  # bytes
+from cloudsdk.ota.padding import CIPHER_BLOCK_SIZE
+
 KEY_LENGTH: Final = 32  # bytes
 IV_LENGTH: Final = 16  # bytes
 
 
 def rounded(size: int) -> int:
     """`size` in bytes rounded up to whole cipher blocks: what is sent, decrypted and written."""
-    return -(-size // CIPHER_BLOCK) * CIPHER_BLOCK
+    return -(-size // CIPHER_BLOCK_SIZE) * CIPHER_BLOCK_SIZE
 
 
 def cipher(device_key: str, iv: bytes | None = None) -> Cipher[modes.CBC]:

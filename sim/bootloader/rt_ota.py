@@ -6,7 +6,6 @@ passes through it as the exception it is.
 """
 
 import contextlib
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,10 +18,21 @@ from cloudsdk.errors import FlashError
 from cloudsdk.fal import Partition
 from cloudsdk.ota.codecs import fastlz, quicklz
 from cloudsdk.ota.codecs.fnv import FNV_SEED, fnv1a32
+from cloudsdk.ota.codecs.framing import BLOCK_LENGTH
 from cloudsdk.ota.errors import CodecError
 from cloudsdk.ota.header import HEADER_SIZE, NAME_OFFSET, Compression, Encryption, RblHeader
 from cloudsdk.ota.keys import PackageKeys
-from cloudsdk.ota.rt_ota import DOWNLOAD, HazardError, RtOta, header_offset, printed_version
+from cloudsdk.ota.rt_ota import (
+    BLOCK_BUFFER,
+    CLEARED,
+    DOWNLOAD,
+    STACK_POINTERS,
+    VECTORS,
+    HazardError,
+    RtOta,
+    header_offset,
+    printed_version,
+)
 from sim.flash.fal import FalTable, table_lines
 
 OTA_VERSION: Final = "0.2.1"
@@ -30,12 +40,7 @@ FAL_VERSION: Final = "0.2.0"
 APP: Final = "app"
 BOOTLOADER: Final = "bootloader"
 CHUNK: Final = 4096  # bytes of raw firmware per write
-BLOCK_BUFFER: Final = 4096 + 4 + 400 + 16  # bytes, length field included; a longer block overruns it
 MAX_DECODED: Final = 65536  # bytes of one block that are decoded to see how far it would overrun
-CLEARED: Final = 4096  # bytes of `download` erased at every boot with a good application
-_LENGTH: Final = struct.Struct(">I")
-_VECTORS: Final = struct.Struct("<4I")  # initial SP, reset, NMI, HardFault
-_SP_RANGE: Final = range(0x20000001, 0x26000000)
 _LINK_RANGE: Final = range(0x08010000, 0x08080001)
 _DECODERS: Final = {Compression.QUICKLZ: quicklz.decompress, Compression.FASTLZ: fastlz.decompress}
 
@@ -157,9 +162,9 @@ class _Bootloader:
     def _jump(self, app_good: bool) -> BootResult:
         app = self._partitions.find(APP)
         stack_pointer, entry, _, _ = (
-            _VECTORS.unpack(app.read(0, _VECTORS.size)) if app is not None else (0,) * 4
+            VECTORS.unpack(app.read(0, VECTORS.size)) if app is not None else (0,) * 4
         )
-        if stack_pointer in _SP_RANGE:
+        if stack_pointer in STACK_POINTERS:
             self._write("Find user application success.\r\n")
             self._write("The Bootloader will go to user application now.\r\n")
             return BootResult(BootOutcome.JUMP, stack_pointer, entry)
@@ -238,7 +243,7 @@ class _Bootloader:
         if destination.name != APP:
             self._info(f"The dest part name: {destination.name}, it does not need to custom verity.")
             return
-        hard_fault = _VECTORS.unpack(first[: _VECTORS.size].ljust(_VECTORS.size, b"\0"))[3]
+        hard_fault = VECTORS.unpack(first[: VECTORS.size].ljust(VECTORS.size, b"\0"))[3]
         if hard_fault & 0xFFFF0000 not in _LINK_RANGE:
             self._error(
                 "rt_ota_custom_verify:170", "The application must link to the flash 64KB location!\r\n"
@@ -331,20 +336,20 @@ class _DownloadedPackage:
         decode = _DECODERS[Compression(self.header.compression_bits)]
         total = self.header.body_size
         reader = self._reader()
-        while self.done + _LENGTH.size <= total:
-            prefix = reader.read(_LENGTH.size)
+        while self.done + BLOCK_LENGTH.size <= total:
+            prefix = reader.read(BLOCK_LENGTH.size)
             if prefix[0]:
                 self.done = total
                 break
-            (length,) = _LENGTH.unpack(prefix)
+            (length,) = BLOCK_LENGTH.unpack(prefix)
             if length == 0:  # zero padding: the bar stays below 100 %
                 break
-            if _LENGTH.size + length > BLOCK_BUFFER:
+            if BLOCK_LENGTH.size + length > BLOCK_BUFFER:
                 raise _CrashError(
                     f"a compressed block of {length} bytes overruns the bootloader's buffer of "
                     f"{BLOCK_BUFFER} bytes (rbl-format 3.4)"
                 )
-            end = self.done + _LENGTH.size + length
+            end = self.done + BLOCK_LENGTH.size + length
             if end > total:
                 raise _ContentError
             data = decode(reader.read(length), MAX_DECODED)

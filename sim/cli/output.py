@@ -10,7 +10,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def echo_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+    """One JSON document, all ASCII: file names need not be text."""
+    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None))
 
 
 def echo_console(text: str) -> None:

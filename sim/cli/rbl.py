@@ -1,6 +1,5 @@
 """`cloudsim rbl`: look into firmware packages, check them, take the firmware out; the group of them all."""
 
-import json
 import re
 import sys
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from cloudsdk.ota.errors import VerifyError
 from cloudsdk.ota.header import RblHeader
 from cloudsdk.ota.package import Check, Package, failures, read_package
 from sim.cli.keys import GivenKeys, key_options
+from sim.cli.output import echo_json, json_option
 from sim.cli.rbl_lint import diff, lint
 from sim.cli.rbl_pack import convert, pack
 
@@ -23,7 +23,6 @@ _NOT_FOR_FILE_NAMES: Final = re.compile(r"[^A-Za-z0-9._+-]")
 _STDOUT: Final = "-"
 
 _file = click.argument("file", type=click.Path(path_type=Path))
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.group()
@@ -37,14 +36,14 @@ for _command in (pack, convert, lint, diff):
 
 @rbl.command()
 @_file
-@_json
+@json_option
 def info(file: Path, as_json: bool) -> None:
     """Show the header of FILE, be it right or wrong."""
     package = read_package(file)
     fields = _describe(package.header)
     problems = [check.detail for check in failures(package.header_checks())]
     if as_json:
-        _echo_json({"file": str(file), **fields, "problems": problems})
+        echo_json({"file": str(file), **fields, "problems": problems})
         return
     fields["timestamp"] = f"{package.header.timestamp} ({_utc(package.header.timestamp)})"
     _echo_fields({"file": click.format_filename(file), **fields})
@@ -55,14 +54,14 @@ def info(file: Path, as_json: bool) -> None:
 @rbl.command()
 @_file
 @key_options
-@_json
+@json_option
 def verify(file: Path, given: GivenKeys, as_json: bool) -> None:
     """Check FILE: header, length, body CRC, decoding, hash of the firmware. Exits with 1 if a check fails."""
     checks = read_package(file).verify(given.keys.key, given.keys.iv)
     failed = failures(checks)
     if as_json:
         rows = [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks]
-        _echo_json({"file": str(file), "ok": not failed, "checks": rows})
+        echo_json({"file": str(file), "ok": not failed, "checks": rows})
     else:
         _echo_checks(checks)
     if failed:
@@ -79,7 +78,7 @@ def verify(file: Path, given: GivenKeys, as_json: bool) -> None:
     help="Where the firmware goes, - for standard output. Without it: NAME-VERSION.bin beside FILE.",
 )
 @key_options
-@_json
+@json_option
 def extract(file: Path, output: str | None, given: GivenKeys, as_json: bool) -> None:
     """Write the firmware inside FILE. Nothing is written unless all of it decodes and has the right hash."""
     if output == _STDOUT and as_json:
@@ -95,7 +94,7 @@ def extract(file: Path, output: str | None, given: GivenKeys, as_json: bool) -> 
         destination.writelines(package.extract(key, iv))
     raw_hash = f"0x{header.raw_hash:08x}"
     if as_json:
-        _echo_json({"file": str(file), "output": str(target), "size": header.raw_size, "raw_hash": raw_hash})
+        echo_json({"file": str(file), "output": str(target), "size": header.raw_size, "raw_hash": raw_hash})
     else:
         click.echo(f"{click.format_filename(target)}: {header.raw_size} bytes, hash {raw_hash}")
 
@@ -124,10 +123,6 @@ def _describe(header: RblHeader) -> dict[str, Any]:
 
 def _utc(timestamp: int) -> str:
     return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _echo_json(value: dict[str, Any]) -> None:
-    click.echo(json.dumps(value, indent=2))
 
 
 def _echo_fields(fields: dict[str, Any]) -> None:
