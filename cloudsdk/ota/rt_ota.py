@@ -16,9 +16,7 @@ from cloudsdk.ota.header import HEADER_SIZE, VERSION_OFFSET, RblHeader
 
 DOWNLOAD: Final = "download"
 READ_SIZE: Final = 4096  # bytes per flash read
-CLEARED: Final = (
-    4096  # bytes of `download` that each boot with a good application erases (3.4a)
-)
+CLEARED: Final = 4096  # bytes of `download` that each boot with a good application erases (3.4a)
 BLOCK_BUFFER: Final = 4096 + 4 + 400 + 16  # bytes for a compressed block and the length before it (3.4)
 VECTORS: Final = struct.Struct("<4I")  # head of an application: initial SP, reset, NMI, HardFault
 STACK_POINTERS: Final = range(0x20000001, 0x26000000)  # initial SPs that are started (3.2 step 9)
