@@ -15,7 +15,8 @@ from cloudsdk.ota.keys import PackageKeys, parse_key_file
 from cloudsdk.ota.pack import pack
 from cloudsdk.ota.rt_ota import header_offset
 from flash_images import samples
-from sim.bootloader.rt_ota import APP, BOOTLOADER, BootResult, boot
+from sim.bootloader.outcome import BootResult
+from sim.bootloader.rt_ota import APP, BOOTLOADER, boot
 from sim.flash.fal import FalPartition, FalTable, encode_table
 from sim.flash.images import image_path, open_images
 from sim.flash.layout import BoardLayout, load_layout, save_layout

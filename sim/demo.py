@@ -28,7 +28,8 @@ from cloudsdk.port import OtaStatus, Port
 from flash_images import samples
 from sim.application import ENV_PARTITION
 from sim.board import Board, PartitionNameError, create_board, open_board
-from sim.bootloader.rt_ota import APP, BootResult
+from sim.bootloader.outcome import BootResult
+from sim.bootloader.rt_ota import APP
 from sim.cloud.client import AdminClient
 from sim.cloud.errors import DuplicateAccountError
 from sim.cloud.server import CloudConfig, CloudServer

@@ -10,7 +10,7 @@ from cloudsdk.profile import MANUAL, Profile
 from cloudsdk.session import Session
 from sim.application import Application
 from sim.board import Board
-from sim.bootloader.rt_ota import BootOutcome, BootResult
+from sim.bootloader.outcome import BootOutcome, BootResult
 
 
 @dataclass(frozen=True, slots=True)

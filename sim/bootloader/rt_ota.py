@@ -8,7 +8,6 @@ passes through it as the exception it is.
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
@@ -33,6 +32,7 @@ from cloudsdk.ota.rt_ota import (
     header_offset,
     printed_version,
 )
+from sim.bootloader.outcome import BootOutcome, BootResult
 from sim.flash.fal import FalTable, table_lines
 
 OTA_VERSION: Final = "0.2.1"
@@ -43,26 +43,6 @@ CHUNK: Final = 4096  # bytes of raw firmware per write
 MAX_DECODED: Final = 65536  # bytes of one block that are decoded to see how far it would overrun
 _LINK_RANGE: Final = range(0x08010000, 0x08080001)
 _DECODERS: Final = {Compression.QUICKLZ: quicklz.decompress, Compression.FASTLZ: fastlz.decompress}
-
-
-class BootOutcome(StrEnum):
-    """How a boot ended."""
-
-    JUMP = "jump"  # the application runs
-    HALT = "halt"  # the bootloader stops by itself
-    HANG = "hang"  # the original would never return; `BootResult.diagnosis` says why
-    CRASH = "crash"  # the original would overrun a buffer
-    POWER_CUT = "power-cut"
-
-
-@dataclass(frozen=True, slots=True)
-class BootResult:
-    """Where the boot led: stack pointer and entry of the application, or why there is none."""
-
-    outcome: BootOutcome
-    stack_pointer: int | None = None
-    entry: int | None = None
-    diagnosis: str = ""
 
 
 class _CrashError(HazardError):

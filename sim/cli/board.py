@@ -9,7 +9,7 @@ import click
 from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.files import open_regular, replacing
 from sim.board import create_board, open_board
-from sim.bootloader.rt_ota import BootOutcome, BootResult
+from sim.bootloader.outcome import BootOutcome, BootResult
 from sim.cli.keys import GivenKeys, key_options
 from sim.cli.output import echo_console, echo_json, json_option
 from sim.flash.fal import table_lines

@@ -209,6 +209,7 @@ _BOARD: Final[_Fields] = {
     "app": dict,
     "kernel": dict,
 }
+_NONE: Final[_Fields] = {}
 _TYPE_NAMES: Final = {str: "text (quote it)", int: "a whole number", list: "a list", dict: "a mapping"}
 
 
@@ -232,16 +233,19 @@ def _rows(rows: list[object], where: str, fields: _Fields, make: Callable[..., _
     return tuple(make(**_fields(row, f"{where}[{number}]", fields)) for number, row in enumerate(rows))
 
 
-def _fields(value: object, where: str, fields: _Fields) -> dict[str, Any]:
-    """`value` as a mapping with exactly the keys of `fields`, each of its type."""
+def _fields(value: object, where: str, fields: _Fields, optional: _Fields = _NONE) -> dict[str, Any]:
+    """`value` as a mapping with the keys of `fields` and maybe of `optional`, each of its type."""
+    known = {**fields, **optional}
     if not isinstance(value, dict):
-        raise LayoutError(f"{where} must be a mapping with the keys {', '.join(fields)}")
+        raise LayoutError(f"{where} must be a mapping with the keys {', '.join(known)}")
     for key in value:
-        if key not in fields:
-            raise LayoutError(f"{where}: unknown key {key!r}; known: {', '.join(fields)}")
-    for key, kind in fields.items():
+        if key not in known:
+            raise LayoutError(f"{where}: unknown key {key!r}; known: {', '.join(known)}")
+    for key in fields:
         if key not in value:
             raise LayoutError(f"{where}: key {key!r} is missing")
+    for key in value:
+        kind = known[key]
         # A YAML true is an int to Python.
         if not isinstance(value[key], kind) or isinstance(value[key], bool):
             raise LayoutError(f"{where}: {key} must be {_TYPE_NAMES[kind]}")

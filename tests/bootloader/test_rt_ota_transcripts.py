@@ -15,7 +15,7 @@ from cloudsdk.ota.header import HEADER_SIZE, Compression, Encryption, RblHeader
 from cloudsdk.ota.pack import pack
 from cloudsdk.ota.package import DEFAULT_IV, DEFAULT_KEY
 from sim.board import Board, install, make_board
-from sim.bootloader.rt_ota import BootOutcome, BootResult
+from sim.bootloader.outcome import BootOutcome, BootResult
 from sim.flash.layout import load_board
 from sim.flash.power import CutMoment, FlashOperation, PowerCut
 

@@ -18,7 +18,7 @@ from cloudsdk.profile import MANUAL, Profile
 from cloudsdk.session import Session, Storage
 from flash_images import samples
 from sim.board import Board, install, make_board
-from sim.bootloader.rt_ota import BootOutcome
+from sim.bootloader.outcome import BootOutcome
 from sim.flash.easyflash import EasyFlashEnv
 from sim.flash.layout import BoardLayout, load_board
 from sim.flash.pages import MemoryPages

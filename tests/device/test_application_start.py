@@ -14,7 +14,7 @@ from cloudsdk.profile import MANUAL
 from cloudsdk.session import Session
 from sim.application import Application
 from sim.board import Board, make_board
-from sim.bootloader.rt_ota import BootOutcome
+from sim.bootloader.outcome import BootOutcome
 from sim.flash.power import CutMoment, FlashOperation, PowerCut
 
 PAGES = make_pages(IOT_BOARD)

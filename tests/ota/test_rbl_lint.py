@@ -16,7 +16,7 @@ from cloudsdk.ota.pack import pack
 from cloudsdk.ota.package import read_package
 from flash_images import samples
 from sim.board import Board, furnish, make_board
-from sim.bootloader.rt_ota import BootOutcome
+from sim.bootloader.outcome import BootOutcome
 from sim.cli.rbl_lint import board_facts
 from sim.flash.layout import load_board
 
