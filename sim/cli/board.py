@@ -104,7 +104,7 @@ def boot(directory: Path, cut_after_writes: int | None, as_json: bool) -> None:
                 else {"stack_pointer": result.stack_pointer, "entry": result.entry},
                 "diagnosis": result.diagnosis,
                 "console": "".join(console),
-                "operations": [asdict(operation) for operation in operations],
+                "operations": [operation.facts for operation in operations],
             }
         )
         return

@@ -1,7 +1,7 @@
 """A NOR flash device: a program clears bits, an erase sets whole blocks to 0xFF."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -9,7 +9,7 @@ from typing import ClassVar
 from cloudsdk.errors import FlashError, OutOfBoundsError
 from sim.flash.geometry import FlashGeometry
 from sim.flash.pages import MemoryPages, PageStore
-from sim.flash.power import FlashOperation, PowerSupply
+from sim.flash.power import CutMoment, FlashOperation, PowerSupply
 
 
 class UnalignedWriteError(FlashError):
@@ -87,33 +87,56 @@ class NorFlash:
                 f"a write cannot start at {offset:#x}"
             )
         if data:
-            call = FlashOperation(self.name, "write", offset, len(data))
-            self.power.perform(call, len(data), partial(self._write, offset, bytes(data)))
+            self._perform(FlashOperation(self.name, "write", offset, len(data), bytes(data)))
 
     def erase(self, offset: int, length: int) -> None:
         """Set all blocks that [offset, offset + length) touches to 0xFF."""
         self._require_inside("erase", offset, length)
         if length:
-            call = FlashOperation(self.name, "erase", offset, length)
-            start, extent = self.geometry.touched(offset, length)
-            self.power.perform(call, extent, partial(self._erase, start, extent))
+            self._perform(FlashOperation(self.name, "erase", offset, length))
 
-    def _write(self, offset: int, data: bytes, count: int) -> None:
-        if count == len(data) and self.power.watches_primitives:
-            for start, size in self.geometry.pages(offset, len(data)):
-                piece = data[start - offset : start - offset + size]
-                program = FlashOperation(self.name, "program", start, size)
-                self.power.perform(program, size, partial(self._program, start, piece), fine=True)
-        else:
-            self._program(offset, data, count)
+    def carry_out(self, operation: FlashOperation, moment: CutMoment) -> None:
+        """Leave what a loss of power at `moment` of `operation` leaves, whatever the supply says.
 
-    def _erase(self, start: int, extent: int, count: int) -> None:
-        if count == extent and self.power.watches_primitives:
+        A laboratory makes the state behind a cut with it, without running up to the cut again.
+        """
+        start, extent = self._extent(operation)
+        self._do(operation, start, self.power.done(extent, moment))
+
+    def _extent(self, operation: FlashOperation) -> tuple[int, int]:
+        """Start and length in bytes of what the operation changes."""
+        if operation.op == "erase":
+            return self.geometry.touched(operation.offset, operation.length)
+        return operation.offset, operation.length
+
+    def _perform(self, call: FlashOperation) -> None:
+        start, extent = self._extent(call)
+        self.power.perform(call, extent, partial(self._carry_out, call, start, extent))
+
+    def _carry_out(self, call: FlashOperation, start: int, extent: int, count: int) -> None:
+        """A driver call that is completed goes through its primitives when somebody watches them."""
+        if count < extent or not self.power.watches_primitives:
+            self._do(call, start, count)
+            return
+        for primitive in self._primitives(call, start, extent):
+            effect = partial(self._do, primitive, primitive.offset)
+            self.power.perform(primitive, primitive.length, effect, fine=True)
+
+    def _primitives(self, call: FlashOperation, start: int, extent: int) -> Iterator[FlashOperation]:
+        if call.op == "erase":
             for block, size in self.geometry.blocks(start, extent):
-                erase = FlashOperation(self.name, "erase", block, size)
-                self.power.perform(erase, size, partial(self._clear, block), fine=True)
+                yield FlashOperation(self.name, "erase", block, size)
         else:
+            for page, size in self.geometry.pages(start, extent):
+                data = call.data[page - start : page - start + size]
+                yield FlashOperation(self.name, "program", page, size, data)
+
+    def _do(self, operation: FlashOperation, start: int, count: int) -> None:
+        """The first `count` bytes of the operation, on the cells."""
+        if operation.op == "erase":
             self._clear(start, count)
+        else:
+            self._program(start, operation.data, count)
 
     def _program(self, offset: int, data: bytes, count: int) -> None:
         if not count:

@@ -6,7 +6,7 @@ any length. Its *primitives* are what the part then does: one `program` per page
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
@@ -15,13 +15,20 @@ from typing import Literal
 class FlashOperation:
     """A driver call or a primitive.
 
-    `offset` counts from the start of the device, `length` is as the caller gave it.
+    `offset` counts from the start of the device, `length` is as the caller gave it, `data` what a write or
+    program stores. Two operations are equal when they do the same thing in the same place, whatever the data.
     """
 
     device: str
     op: Literal["write", "program", "erase"]
     offset: int
     length: int
+    data: bytes = field(default=b"", repr=False, compare=False)
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """Everything but the data, for reports."""
+        return {"device": self.device, "op": self.op, "offset": self.offset, "length": self.length}
 
 
 class CutMoment(Enum):
@@ -132,15 +139,20 @@ class PowerSupply:
         if not fine:
             self.operations += 1
         moment = self._level(fine).announce(operation)
-        if moment is None:
-            effect(extent)
-            return
-        if moment is CutMoment.TORN:
-            effect(min(int(extent * self.torn_fraction), extent - 1))
-        elif moment is CutMoment.AFTER:
-            effect(extent)
-        self._cut = PowerCut(operation, moment)
-        self.require_on()
+        effect(extent if moment is None else self.done(extent, moment))
+        if moment is not None:
+            self._cut = PowerCut(operation, moment)
+            self.require_on()
+
+    def done(self, extent: int, moment: CutMoment) -> int:
+        """How many of `extent` bytes are done when the power goes at `moment`."""
+        match moment:
+            case CutMoment.BEFORE:
+                return 0
+            case CutMoment.TORN:
+                return min(int(extent * self.torn_fraction), extent - 1)
+            case CutMoment.AFTER:
+                return extent
 
     def _level(self, fine: bool) -> _Level:
         return self._primitives if fine else self._calls

@@ -183,3 +183,28 @@ def test_trigger_can_make_the_driver_fail() -> None:
 
 def test_firmware_cannot_catch_a_power_cut() -> None:
     assert not issubclass(PowerCut, Exception)
+
+
+@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("moment", CutMoment)
+@pytest.mark.parametrize("fine", [False, True])
+def test_carrying_out_an_operation_leaves_what_the_cut_left(
+    moment: CutMoment, fine: bool, index: int
+) -> None:
+    flash, twin = NorFlash(GEOMETRY), NorFlash(GEOMETRY)
+
+    def trigger(number: int, operation: FlashOperation) -> CutMoment | None:
+        last = number == index
+        twin.carry_out(operation, moment if last else CutMoment.AFTER)
+        return moment if last else None
+
+    def firmware() -> None:
+        for turn in range(5):
+            flash.write(turn * 8, bytes(range(turn, turn + 40)))
+            flash.erase(16, 20)
+
+    flash.power.arm(trigger, fine=fine)
+    with pytest.raises(PowerCut):
+        firmware()
+    flash.power.restore()
+    assert twin.read(0, twin.size) == flash.read(0, flash.size)
