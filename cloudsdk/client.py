@@ -1,9 +1,11 @@
 """The reference runtime for one device: carries out the session's effects with paho-mqtt and requests.
 
-One thread runs the session; HTTP exchanges and the MQTT connection have theirs and hand in events through one
-queue, so that the core never sees two events at once.
+One thread runs the session; HTTP exchanges, the MQTT connection and TCP connections have theirs and hand in
+events through one queue, so that the core never sees two events at once.
 """
 
+import errno
+import logging
 import queue
 import time
 from collections.abc import Callable
@@ -15,6 +17,9 @@ from cloudsdk.limits import Limits
 from cloudsdk.mqtt_transport import MqttConnection
 from cloudsdk.profile import Profile
 from cloudsdk.session import Session
+from cloudsdk.tcp_transport import TcpConnection, TcpEvent
+
+_log = logging.getLogger(__name__)
 
 
 class Exit(Enum):
@@ -23,13 +28,10 @@ class Exit(Enum):
     RESET = auto()
     STOPPED = auto()
     GAVE_UP = auto()
+    CRASHED = auto()  # in the thread `CloudClient.crashed_thread`
 
 
-class _Stop:
-    """Posted by `stop`."""
-
-
-_Item = tuple[object, ev.Event] | _Stop
+_Item = tuple[object, ev.Event] | Exit
 
 
 class CloudClient:
@@ -44,6 +46,7 @@ class CloudClient:
         console: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.crashed_thread = ""
         self._session = session
         self._profile = profile
         self._limits = limits
@@ -53,29 +56,49 @@ class CloudClient:
         self._deadlines: dict[str, float] = {}
         self._mqtt: MqttConnection | None = None
         self._exchanges: dict[str, HttpExchange] = {}
+        self._tcp: dict[str, TcpConnection] = {}
         self._ended: Exit | None = None
 
     def stop(self) -> None:
         """End `run` soon. Safe from any thread and from signal handlers."""
-        self._queue.put(_Stop())
+        self._queue.put(Exit.STOPPED)
+
+    def reset(self) -> None:
+        """As `stop`, but `run` returns `Exit.RESET`: somebody at the board asked for a reboot."""
+        self._queue.put(Exit.RESET)
+
+    def type(self, data: bytes) -> None:
+        """Input of the serial port. Safe from any thread."""
+        self._queue.put((self, ev.ConsoleInput(data)))
+
+    def print(self, text: str) -> None:
+        """Output of something on the board besides the SDK. Safe from any thread."""
+        self._queue.put((self, ev.ConsoleOutput(text)))
 
     def run(self) -> Exit:
         try:
             self._handle(ev.Started())
             while self._ended is None:
                 item = self._next()
-                if isinstance(item, _Stop):
-                    return Exit.STOPPED
+                if isinstance(item, Exit):
+                    return item
                 source, event = item
                 if isinstance(source, HttpExchange):
                     source.handled()
                     if source.cancelled:
+                        continue
+                elif isinstance(source, TcpConnection):
+                    if isinstance(event, ev.TcpData):
+                        source.handled()
+                    if self._tcp.get(source.name) is not source:
                         continue
                 elif source is not self._mqtt and source is not self:
                     continue  # of a connection that was dropped meanwhile
                 self._handle(event)
                 if isinstance(event, ev.HttpEnded | ev.HttpFailed):
                     self._exchanges.pop(event.request, None)
+                elif isinstance(event, ev.TcpClosed | ev.TcpFailed):
+                    self._close_tcp(event.connection)
         finally:
             self._close()
         return self._ended
@@ -125,8 +148,18 @@ class CloudClient:
                 self._connect(effect)
             case ev.MqttDrop():
                 self._drop_mqtt()
+            case ev.TcpOpen():
+                self._open_tcp(effect)
+            case ev.TcpSend(name, data):
+                if (connection := self._tcp.get(name)) is not None:
+                    connection.send(data)
+            case ev.TcpClose(name):
+                self._close_tcp(name)
             case ev.Reset():
                 self._ended = Exit.RESET
+            case ev.Crash(thread):
+                self.crashed_thread = thread
+                self._ended = Exit.CRASHED
             case ev.GiveUp():
                 self._ended = Exit.GAVE_UP
             case ev.MqttSubscribe() | ev.MqttPublish() | ev.MqttPing():
@@ -156,6 +189,25 @@ class CloudClient:
     def _post_http(self, exchange: HttpExchange, event: HttpEvent) -> None:
         self._queue.put((exchange, event))
 
+    def _open_tcp(self, effect: ev.TcpOpen) -> None:
+        try:
+            if len(self._tcp) >= self._limits.tcp_connections:
+                raise OSError(errno.EMFILE, "no socket is left")
+            connection = TcpConnection(effect, self._limits, self._post_tcp)
+        except OSError as exc:
+            _log.debug("%s: %s", effect.connection, exc)
+            self._queue.put((self, ev.TcpFailed(effect.connection, ev.TcpStage.CREATE)))
+            return
+        self._tcp[effect.connection] = connection
+        connection.start()
+
+    def _post_tcp(self, connection: TcpConnection, event: TcpEvent) -> None:
+        self._queue.put((connection, event))
+
+    def _close_tcp(self, name: str) -> None:
+        if (connection := self._tcp.pop(name, None)) is not None:
+            connection.close()
+
     def _drop_mqtt(self) -> None:
         if self._mqtt is not None:
             self._mqtt.drop()
@@ -167,3 +219,6 @@ class CloudClient:
         for exchange in self._exchanges.values():
             exchange.cancel()
         self._exchanges.clear()
+        for connection in self._tcp.values():
+            connection.drop()
+        self._tcp.clear()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum, StrEnum, auto
 
 from cloudsdk.port import MqttAddress
 
@@ -90,6 +91,65 @@ class MqttLost:
     reason: str
 
 
+class TcpStage(StrEnum):
+    """Where opening a TCP connection failed, in the words of the original's error lines."""
+
+    CREATE = "create"
+    CONNECT = "connect"
+    SEND = "send data"  # of the greeting
+
+
+class TcpEnd(Enum):
+    """How an open TCP connection ended."""
+
+    ORDERLY = auto()  # FIN: receiving returns 0
+    RESET = auto()  # receiving fails
+    SEND_FAILED = auto()  # sending fails
+
+
+@dataclass(frozen=True, slots=True)
+class TcpOpened:
+    """Connected, and the greeting was sent."""
+
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class TcpFailed:
+    """It never came to `TcpOpened`."""
+
+    connection: str
+    stage: TcpStage
+
+
+@dataclass(frozen=True, slots=True)
+class TcpData:
+    connection: str
+    data: bytes = field(repr=False)  # what somebody types
+
+
+@dataclass(frozen=True, slots=True)
+class TcpClosed:
+    """Nothing more will arrive; the device's side is open until `TcpClose`."""
+
+    connection: str
+    end: TcpEnd
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleInput:
+    """Typed on the board's serial port."""
+
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleOutput:
+    """Something outside the SDK prints."""
+
+    text: str
+
+
 Event = (
     Started
     | TimerFired
@@ -104,6 +164,12 @@ Event = (
     | MqttPong
     | MqttMessage
     | MqttLost
+    | TcpOpened
+    | TcpFailed
+    | TcpData
+    | TcpClosed
+    | ConsoleInput
+    | ConsoleOutput
 )
 
 # --- effects --------------------------------------------------------------------------------------------
@@ -111,6 +177,8 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class ConsoleText:
+    """For the board's serial port."""
+
     text: str
 
 
@@ -165,6 +233,40 @@ class MqttDrop:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """TCP keepalive."""
+
+    idle: int  # seconds of silence before the first probe
+    interval: int  # seconds between two probes
+    probes: int  # unanswered ones until the connection counts as dead
+
+
+@dataclass(frozen=True, slots=True)
+class TcpOpen:
+    """Connect, set the options and send the greeting."""
+
+    connection: str
+    host: str  # dotted IPv4
+    port: int
+    greeting: bytes = field(repr=False)  # DeviceId and password
+    keepalive: KeepAlive | None = None
+    no_delay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TcpSend:
+    connection: str
+    data: bytes = field(repr=False)  # console output: whatever the device prints
+
+
+@dataclass(frozen=True, slots=True)
+class TcpClose:
+    """Send what is left, then FIN."""
+
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
 class StartTimer:
     """Arms or re-arms the timer of that name."""
 
@@ -187,6 +289,13 @@ class Reset:
     """The port asked for a reset of the board. Always the last effect."""
 
 
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """The original runs out of stack here, in that thread. Always the last effect."""
+
+    thread: str
+
+
 Effect = (
     ConsoleText
     | HttpRequest
@@ -196,8 +305,12 @@ Effect = (
     | MqttPublish
     | MqttPing
     | MqttDrop
+    | TcpOpen
+    | TcpSend
+    | TcpClose
     | StartTimer
     | StopTimer
     | GiveUp
     | Reset
+    | Crash
 )

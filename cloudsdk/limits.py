@@ -29,6 +29,11 @@ class Limits:
     download_stall: float = 60.0  # seconds within which a block must come, where the profile has a deadline
     download_block: int = 1024  # bytes received, decrypted and written at a time; a power of two
     redirects: int = 5  # HTTP redirects followed for one request
+    tcp_connect: float = 20.0  # seconds for a connection to a shell or log server; the original's is lwIP's
+    tcp_linger: float = 2.0  # seconds a closing connection may take to hand over what is left
+    tcp_backlog: int = 65536  # bytes waiting for a server that does not read; more is dropped
+    tcp_connections: int = 8  # shell and log connections open at a time, lwIP's usual number of sockets
+    shell_key_retry: float = 0.1  # seconds; the original retries at once
 
     def __post_init__(self) -> None:
         if self.download_block not in DOWNLOAD_BLOCKS:

@@ -31,6 +31,21 @@ class Profile:
     #: The thread that calls init goes on before `cld_network` runs, as in the recordings; on a board the
     #: SDK's thread has the higher priority and prints first (6).
     init_caller_runs_first: bool
+    #: `web_log` connects before the line that announces it, as in the recordings; on a board the MQTT thread
+    #: has the higher priority and prints first (5, 6).
+    log_thread_runs_first: bool
+    #: A console connection that fails prints the error into itself until the stack is full (4, 5).
+    reset_crashes: bool
+    #: A shell whose key cannot be sent connects again, for ever (4).
+    shell_key_retries_forever: bool
+    #: A second 1025 takes the session over from the first, which stays open and unread (4).
+    second_shell_takes_over: bool
+    #: Shell and log may be open together, each with the other as its previous console (5).
+    shell_and_log_together: bool
+    #: After a log connection that could not be made every 1022 is ignored until the next boot (5).
+    log_failure_is_sticky: bool
+    #: A line of more than 1024 bytes leaves a mutex locked: the log falls silent (5).
+    long_line_stops_log: bool
 
 
 V2_0_0: Final = Profile(
@@ -43,6 +58,13 @@ V2_0_0: Final = Profile(
     compares_stored_length=True,
     keeps_stale_task_version=True,
     init_caller_runs_first=True,
+    log_thread_runs_first=True,
+    reset_crashes=True,
+    shell_key_retries_forever=True,
+    second_shell_takes_over=True,
+    shell_and_log_together=True,
+    log_failure_is_sticky=True,
+    long_line_stops_log=True,
 )
 
 MANUAL: Final = Profile(
@@ -55,6 +77,13 @@ MANUAL: Final = Profile(
     compares_stored_length=False,
     keeps_stale_task_version=False,
     init_caller_runs_first=False,
+    log_thread_runs_first=False,
+    reset_crashes=False,
+    shell_key_retries_forever=False,
+    second_shell_takes_over=False,
+    shell_and_log_together=False,
+    log_failure_is_sticky=False,
+    long_line_stops_log=False,
 )
 
 PROFILES: Final = {profile.name: profile for profile in (MANUAL, V2_0_0)}

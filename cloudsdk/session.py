@@ -23,6 +23,10 @@ from cloudsdk.ota.rt_ota import RtOta
 from cloudsdk.ota.task import UPGRADE_MODES, OtaTask, TaskError, TaskFirmware, parse_task
 from cloudsdk.port import OtaStatus, Port
 from cloudsdk.profile import MANUAL, Profile
+from cloudsdk.shell.console_device import Console, ConsoleShell
+from cloudsdk.shell.remote import Surroundings, parse_server
+from cloudsdk.shell.web_log import WebLog
+from cloudsdk.shell.web_shell import KEY_RETRY, WebShell
 
 SDK_VERSION: Final = "2.0.0"
 INITIAL_VERSION: Final = "0.0"
@@ -64,6 +68,7 @@ class Session:
         profile: Profile = MANUAL,
         limits: Limits | None = None,
         make_ota: Callable[[PartitionTable, Callable[[str], None]], RtOta] = application_ota,
+        shell: ConsoleShell | None = None,
     ) -> None:
         self.activated = False
         self.activation_failures = 0
@@ -75,6 +80,13 @@ class Session:
         self._profile = profile
         self._limits = limits or Limits()
         self._effects: list[ev.Effect] = []
+        self._console = Console(self._emit, shell)
+        self._text = self._console.print
+        surroundings = Surroundings(
+            self._console, profile, self._limits, self._emit, self._server_key, self._publish_log_state
+        )
+        self._web_shell = WebShell(surroundings)
+        self._web_log = WebLog(surroundings)
         self._ota = make_ota(storage.partitions, self._text)
         self._published = 0
         self._started = False
@@ -95,6 +107,8 @@ class Session:
             DataPoint.VERSION_QUERY: self._on_version_query,
             DataPoint.OTA_TASK: self._on_task,
             DataPoint.LOG_SWITCH: self._on_log_switch,
+            DataPoint.LOG_SERVER: self._on_log_server,
+            DataPoint.SHELL_SERVER: self._on_shell_server,
         }
         self._timers: dict[str, Callable[[], None]] = {
             _ACTIVATION_RETRY: self._network_thread,
@@ -104,6 +118,7 @@ class Session:
             _MQTT_RECONNECT: self._connect_mqtt,
             _MQTT_ANSWER: self._no_answer,
             _MQTT_SILENCE: self._ping,
+            KEY_RETRY: self._web_shell.retry,
         }
 
     # --- the one entry point ------------------------------------------------------------------------
@@ -143,6 +158,13 @@ class Session:
                 self._lose_mqtt()
             case ev.MqttLost():
                 self._lose_mqtt()
+            case ev.TcpOpened() | ev.TcpFailed() | ev.TcpData() | ev.TcpClosed():
+                self._web_shell.handle(event)
+                self._web_log.handle(event)
+            case ev.ConsoleInput(data):
+                self._console.typed(data)
+            case ev.ConsoleOutput(text):
+                self._text(text)
         return self._effects
 
     @property
@@ -150,11 +172,23 @@ class Session:
         """What the last `handle` had asked for when an exception such as a loss of power cut it short."""
         return self._effects
 
-    def _emit(self, effect: ev.Effect) -> None:
-        self._effects.append(effect)
+    def write(self, text: str) -> None:
+        """Print from inside a port while an event is handled; at any other time, hand in `ConsoleOutput`."""
+        self._text(text)
 
-    def _text(self, text: str) -> None:
-        self._effects.append(ev.ConsoleText(text))
+    @property
+    def threads(self) -> tuple[str, ...]:
+        """Names of the SDK's threads that exist now, the newest last (7)."""
+        names = ["MQTT"] if self.activated else ["cld_network"] if self._started else []
+        if self._download is not None:
+            names.append("ota_download")
+        return (*names, *self._web_shell.threads, *self._web_log.threads)
+
+    def _emit(self, effect: ev.Effect) -> None:
+        if self._over:
+            return
+        self._effects.append(effect)
+        self._over = isinstance(effect, ev.Reset | ev.GiveUp | ev.Crash)
 
     # --- start and activation (1) -------------------------------------------------------------------
 
@@ -247,7 +281,6 @@ class Session:
         self.last_activation_error = reason
         self._text(console.error("cld", f"Device activate failed! {line}"))
         if self.activation_failures == self._limits.activation_attempts:
-            self._over = True
             self._emit(ev.GiveUp())
         else:
             self._emit(ev.StartTimer(_ACTIVATION_RETRY, self._limits.activation_retry))
@@ -428,6 +461,39 @@ class Session:
         self._publish(DataPoint.LOG_STATE, wanted)
         return True
 
+    # --- Web Shell and Web Log (4, 5) ---------------------------------------------------------------
+
+    def _on_shell_server(self, element: Received) -> bool:
+        if not element.has_value:
+            return False
+        if self._web_log.is_active and not self._profile.shell_and_log_together:
+            return False
+        server = parse_server(element.value)
+        return server is None or self._web_shell.start(server)
+
+    def _on_log_server(self, element: Received) -> bool:
+        if not element.has_value:
+            self._text(
+                console.error(
+                    "cld.mqtt", "Device log get information failed! cJSON get object item(value) error !"
+                )
+            )
+            return False
+        if self._web_shell.is_active and not self._profile.shell_and_log_together:
+            return False
+        server = parse_server(element.value)
+        if server is not None:
+            self._web_log.start(server)
+        return True
+
+    def _server_key(self) -> bytes:
+        return (self._device_id + self._password).encode()
+
+    def _publish_log_state(self, state: bool) -> bool:
+        if self.online:
+            self._publish(DataPoint.LOG_STATE, state)
+        return self.online
+
     # --- OTA (3) ------------------------------------------------------------------------------------
 
     def _on_task(self, element: Received) -> bool:
@@ -544,5 +610,4 @@ class Session:
 
     def _end(self, status: OtaStatus) -> None:
         if self._port.ota_end(status):
-            self._over = True
             self._emit(ev.Reset())

@@ -39,7 +39,8 @@ class Application:
     ) -> None:
         self._board = board
         self._write = write
-        self._env = EasyFlashEnv(board.partition(ENV_PARTITION), console=write)
+        self._started = False
+        self._env = EasyFlashEnv(board.partition(ENV_PARTITION), console=self._print)
         self.session = Session(port, Storage(board.partitions, self._env), profile=profile, limits=limits)
         self.client = CloudClient(self.session, profile=profile, limits=limits, console=write)
 
@@ -54,3 +55,8 @@ class Application:
             self._env.init()
         version = installed.version_text if installed is not None else "unknown"
         write(f"{console.RESET}[D/main] The current version of APP firmware is {version}{console.RESET}\n")
+        self._started = True
+
+    def _print(self, text: str) -> None:
+        """What drivers print: once the SDK runs, while it handles an event, on the console it has set."""
+        (self.session.write if self._started else self._write)(text)

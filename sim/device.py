@@ -1,5 +1,6 @@
 """A device: a board that boots, runs its application, and boots again after each reset."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from cloudsdk.session import Session
 from sim.application import Application
 from sim.board import Board
 from sim.bootloader.outcome import BootOutcome, BootResult
+from sim.hard_fault import hard_fault
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,14 @@ class Device:
             if self._stopping:
                 break
             application.start()
-            if application.client.run() is not Exit.RESET:
-                break
+            match application.client.run():
+                case Exit.RESET:
+                    pass
+                case Exit.CRASHED:
+                    # The original's dump ends in an endless loop; this board has somebody who resets it.
+                    crashed = application.client.crashed_thread
+                    _log.warning("%s ran out of stack; the board is reset", crashed)
+                    self._console(hard_fault(crashed, application.session.threads))
+                case _:
+                    break
         return Stopped()

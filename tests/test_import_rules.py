@@ -23,7 +23,9 @@ PURE = (
     "cloudsdk/port.py",
     "cloudsdk/profile.py",
     "cloudsdk/session.py",
+    "cloudsdk/shell",
     "sim/bootloader",
+    "sim/hard_fault.py",
     "sim/cloud/broker/core.py",
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
@@ -51,6 +53,7 @@ FORBIDDEN = {
     "sim/board.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/application.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/device.py": ("sim.cloud", "sim.cli", "sim.demo"),
+    "sim/hard_fault.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.board"),
     "sim/demo.py": ("sim.cli",),
 }
 

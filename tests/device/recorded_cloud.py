@@ -3,6 +3,7 @@
 It parses MQTT by itself, so that the project's own codec cannot hide a mistake.
 """
 
+import ast
 import contextlib
 import queue
 import socket
@@ -141,6 +142,51 @@ class Broker:
     def drop(self) -> None:
         assert self.current is not None
         self.current.shutdown(socket.SHUT_RDWR)
+
+
+class ConsoleServer:
+    """A shell or log server that follows a recording: reads as many bytes as it read, sends what it sent."""
+
+    def __init__(self, recording: str) -> None:
+        self.steps = _console_steps(recording)
+        self.seen: list[tuple[str, bytes]] = []
+        self.connections = 0
+        self.may_send = threading.Semaphore(0)
+        self.ended = threading.Event()
+        self.listener = Listener(self._serve)
+
+    def _serve(self, connection: socket.socket) -> None:
+        self.connections += 1
+        for step, data in self.steps:
+            if step == "recv":
+                self.seen.append((step, _exactly(connection, len(data))))
+                continue
+            assert self.may_send.acquire(timeout=TIMEOUT)
+            if step == "send":
+                connection.sendall(data)
+                self.seen.append((step, data))
+            else:
+                connection.shutdown(socket.SHUT_WR)
+                self.seen.append((step, connection.recv(4096)))  # empty: the device closes, too
+        self.ended.set()
+
+
+def _console_steps(recording: str) -> list[tuple[str, bytes]]:
+    """`recv`, `send` and `close` in order; bytes received in several pieces are one step."""
+    steps: list[tuple[str, bytes]] = []
+    for line in recording.splitlines():
+        text = line.split("]", 1)[1].strip()
+        if text.startswith("recv "):
+            data = ast.literal_eval(text.split(" ", 2)[2].rpartition(" first16=")[0])
+            if steps and steps[-1][0] == "recv":
+                data = steps.pop()[1] + data
+            steps.append(("recv", data))
+        elif text.startswith("send "):
+            sent = text.removeprefix("send ")
+            steps.append(("send", ast.literal_eval(sent) if sent.startswith("b'") else sent.encode()))
+        elif text == "closing":
+            steps.append(("close", b""))
+    return steps
 
 
 class HttpServer:

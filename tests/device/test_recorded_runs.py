@@ -1,13 +1,16 @@
-"""The device in profile v2.0.0 against recordings of the original CloudSDK, over real sockets: t2 and t3."""
+"""The device in profile v2.0.0 against recordings of the original CloudSDK, over real sockets: t2, t3, t4."""
 
+import contextlib
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from recorded_cloud import Broker, HttpServer
+from console_stand_in import StandInShell
+from recorded_cloud import Broker, ConsoleServer, HttpServer
 
 from cloudsdk import console
 from cloudsdk.client import CloudClient, Exit
@@ -108,6 +111,7 @@ class Recorder:
         self.broker, self.http = Broker(), HttpServer()
         self.board = RecordersBoard(self.http.listener.port, self.broker.listener.port)
         self.console: list[str] = []
+        self.shell = StandInShell()
         self._client: CloudClient | None = None
         self._thread: threading.Thread | None = None
         self._exit: Exit | None = None
@@ -119,6 +123,7 @@ class Recorder:
             profile=V2_0_0,
             limits=LIMITS,
             make_ota=self.board.make_ota,
+            shell=self.shell,
         )
         client = CloudClient(session, profile=V2_0_0, limits=LIMITS, console=self.console.append)
 
@@ -127,6 +132,10 @@ class Recorder:
 
         self._client, self._thread = client, threading.Thread(target=run, daemon=True)
         self._thread.start()
+
+    def type(self, data: bytes) -> None:
+        assert self._client is not None
+        self._client.type(data)
 
     def ended(self) -> Exit | None:
         assert self._thread is not None
@@ -289,3 +298,79 @@ def test_t3_download_cut_and_resumed_then_a_second_firmware(recorder: Recorder) 
     writes = re.findall(r"fal_partition_write\(download, off=(\d+), len=(\d+)\)", log)
     assert board.download.writes == [(int(offset), int(length)) for offset, length in writes]
     assert board.hooks == ["ota_start", "ota_end 0"] * 2
+
+
+ACTIVATED = {
+    "cld_act": "true",
+    "cld_sn": SN,
+    "cld_usr": DEVICE_ID,
+    "cld_did": DEVICE_ID,
+    "cld_dkey": DEVICE_KEY,
+    "cld_pwd": "d32a11a42d956d347d9863510e024f19",
+    "cld_dev_mver": "1.1",
+}
+
+
+def test_t4_shell_then_log_then_an_unreachable_log_server(recorder: Recorder) -> None:
+    broker = recorder.broker
+    shell = ConsoleServer((RECORDINGS / "shell.t4.log").read_text())
+    log = ConsoleServer((RECORDINGS / "log.t4.log").read_text())
+    recorder.board.env.values.update(ACTIVATED)
+    to_shell, log_on, to_log, without_value, to_nobody, to_log_again = re.findall(
+        r"<br PUBLISH flags=0 topic=b'(.*?)' qos=0 payload=b'(.*)'\n", (RECORDINGS / "tap.t4.log").read_text()
+    )
+    with socket.socket() as nobody, contextlib.closing(shell.listener), contextlib.closing(log.listener):
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        servers = {
+            '10.0.0.5","port":23901': shell.listener.port,
+            '10.0.0.6","port":23902': log.listener.port,
+            '10.0.0.6","port":23903': nobody.getsockname()[1],
+        }
+
+        def publish(message: tuple[str, str]) -> None:
+            topic, payload = message
+            for recorded, port in servers.items():
+                payload = payload.replace(recorded, f'127.0.0.1","port":{port}')
+            broker.publish(topic, payload.encode())
+
+        recorder.boot()
+        for packet in ("dev> CONNECT", "dev> SUBSCRIBE", "dev> PUBLISH"):
+            broker.expect(packet)
+        publish(to_shell)
+        for _ in range(4):
+            shell.may_send.release()
+        recorder.wait_for_text("Web Shell is closed.")
+        assert shell.ended.wait(10)
+        assert shell.seen == shell.steps
+
+        publish(log_on)
+        broker.expect("dev> PUBLISH")
+        publish(to_log)
+        log.may_send.release()
+        recorder.wait_for_text("Web Log : start up success.")
+        recorder.type(b"he")
+        recorder.wait_for_text("\nhe")
+        log.may_send.release()
+        recorder.wait_for_text("Web Log is closed.")
+        assert log.ended.wait(10)
+        assert log.seen == log.steps
+        broker.expect("dev> PUBLISH")
+
+        recorder.type(b"l")
+        recorder.wait_for_text("\nl")
+        publish(without_value)
+        publish(to_nobody)
+        recorder.wait_for_text("connect error, return : -1!")
+        publish(to_log_again)
+        # One query more than recorded: its answer shows that everything before was handled.
+        publish((to_log[0], '{"data":[{"DP":1010}]}'))
+        broker.expect("dev> PUBLISH")
+        recorder.stop()
+        assert log.connections == shell.connections == 1
+
+    # The PINGREQ at the end of the recording comes after 20 s of silence.
+    assert broker.tap[:-1] == recorded_tap("t4")[:-1]
+    raw = (RECORDINGS / "dev.t4.log").read_text()
+    assert "".join(recorder.console) == re.sub(r" {6}<os> [^\n]*\n|>>> [^\n]*\n|exit=\d+\n", "", raw)
+    assert recorder.shell.commands == re.findall(r'<os> msh_exec\("(.*)"\)', raw)
+    assert recorder.shell.echoes == [int(each) for each in re.findall(r"<os> finsh_set_echo\((.)\)", raw)]

@@ -1,0 +1,94 @@
+"""The console device: where the device's output goes, and whose input reaches its shell.
+
+Output is bytes with bare LF line ends; what a line end becomes is each device's own business (console 1).
+"""
+
+import codecs
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from cloudsdk.events import ConsoleText
+
+LOCAL_CONSOLE: Final = "uart1"
+
+
+class ConsoleShell(Protocol):
+    """What reads the console's input: finsh/msh on a board. Each item of output is one console write."""
+
+    def feed(self, data: bytes, /) -> Iterable[bytes]:
+        """Consume input as it was typed, any number of bytes; returns the output."""
+        ...
+
+    def switched(self, *, remote: bool) -> Iterable[bytes]:
+        """The console was switched. To a remote one: echo off, run `version`, then the prompt; back: echo on
+        and no output (cloudsdk-protocol 4)."""
+        ...
+
+
+class NoShell:
+    """A device without a shell: input is lost."""
+
+    def feed(self, _data: bytes, /) -> Iterable[bytes]:
+        return ()
+
+    def switched(self, *, remote: bool) -> Iterable[bytes]:
+        return ()
+
+
+class ConsoleDevice(Protocol):
+    """A character device the console can be set to."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def takes_local_input(self) -> bool:
+        """Whether what is typed on the serial port reaches the shell."""
+        ...
+
+    def write(self, data: bytes, /) -> None: ...
+
+
+class SerialPort:
+    """The board's own console."""
+
+    name = LOCAL_CONSOLE
+    takes_local_input = True
+
+    def __init__(self, emit: Callable[[ConsoleText], None]) -> None:
+        self._emit = emit
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a shell echoes byte by byte
+
+    def write(self, data: bytes, /) -> None:
+        if text := self._decoder.decode(data):
+            self._emit(ConsoleText(text))
+
+
+class Console:
+    """`rt_console_set_device` and what goes through it."""
+
+    def __init__(self, emit: Callable[[ConsoleText], None], shell: ConsoleShell | None = None) -> None:
+        self.device: ConsoleDevice = SerialPort(emit)
+        self._shell = shell or NoShell()
+
+    def set_device(self, device: ConsoleDevice) -> ConsoleDevice:
+        """Switch to `device`; returns the previous one."""
+        previous, self.device = self.device, device
+        return previous
+
+    def print(self, text: str) -> None:
+        self.device.write(text.encode(errors="replace"))
+
+    def feed(self, data: bytes) -> None:
+        """Input for the shell; what it answers goes to the device of that moment."""
+        for output in self._shell.feed(data):
+            self.device.write(output)
+
+    def tell_shell(self, *, remote: bool) -> None:
+        for output in self._shell.switched(remote=remote):
+            self.device.write(output)
+
+    def typed(self, data: bytes) -> None:
+        """Input of the serial port; lost while the web shell has the console."""
+        if self.device.takes_local_input:
+            self.feed(data)
