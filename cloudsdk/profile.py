@@ -44,7 +44,7 @@ class Profile:
     shell_and_log_together: bool
     #: After a log connection that could not be made every 1022 is ignored until the next boot (5).
     log_failure_is_sticky: bool
-    #: A line of more than 1024 bytes leaves a mutex locked: the log falls silent (5).
+    #: A line of more than 1024 bytes leaves a mutex locked: no line is sent until the next boot (5).
     long_line_stops_log: bool
 
 

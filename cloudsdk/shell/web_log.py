@@ -33,6 +33,10 @@ class LineFrames:
         self._stopped = False
         self._line = bytearray()
 
+    def restart(self) -> None:
+        """Forget what waits for its LF. The frames that were ended stay so: the mutex outlives a session."""
+        self._line.clear()
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         first, *rest = data.split(b"\n")
         yield from self._extend(first)
@@ -66,7 +70,7 @@ class WebLog(RemoteConsole):
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
-        self._frames = LineFrames(stops=False)
+        self._frames = LineFrames(stops=surroundings.profile.long_line_stops_log)
         self._announced = True
         self._failed_for_good = False
 
@@ -80,7 +84,7 @@ class WebLog(RemoteConsole):
         """DP 1022."""
         if self.is_active or self._failed_for_good:
             return
-        self._frames = LineFrames(stops=self._around.profile.long_line_stops_log)
+        self._frames.restart()
         self._announced = not self._around.profile.log_thread_runs_first
         if self._announced:
             self._announce()
@@ -94,7 +98,8 @@ class WebLog(RemoteConsole):
                 self._around.emit(ev.TcpSend(self._connection, each))
 
     def _opened(self) -> None:
-        self._take_console()
+        if self._around.console.device is not self:  # unless a shell gave it back to a log that had ended
+            self._take_console()
         self._announce_late()
 
     def _failed(self, stage: ev.TcpStage) -> None:

@@ -16,6 +16,7 @@ from cloudsdk.ota.transport import cipher, rounded
 from cloudsdk.port import OtaStatus, Port
 from cloudsdk.profile import MANUAL, Profile
 from cloudsdk.session import Session, Storage
+from cloudsdk.shell.console_device import ConsoleShell
 from flash_images import samples
 from sim.board import Board, install, make_board
 from sim.bootloader.outcome import BootOutcome
@@ -366,9 +367,10 @@ def bench(
     port: TestPort | None = None,
     limits: Limits | None = None,
     board: Board | None = None,
+    shell: ConsoleShell | None = None,
 ) -> Bench:
     """A device with application 1.0.0, activated unless `env` says otherwise."""
     env, port = env or MemoryEnv(), port or TestPort()
     board = board or make_board(IOT_BOARD, dict(fork(_PAGES)))
-    session = Session(port, Storage(board.partitions, env), profile=profile, limits=limits)
+    session = Session(port, Storage(board.partitions, env), profile=profile, limits=limits, shell=shell)
     return Bench(Driver(session), board, port, env)
