@@ -71,6 +71,7 @@ class RemoteConsole(ABC):
         self._around = surroundings
         self._connection: str | None = None
         self._previous: ConsoleDevice | None = None
+        self._is_open = False
         self._number = 0
 
     @property
@@ -78,18 +79,19 @@ class RemoteConsole(ABC):
         return self._connection is not None
 
     def handle(self, event: TcpEvent) -> None:
-        """Events of earlier connections are ignored."""
+        """Events of earlier connections, and those that do not fit the connection's state, are ignored."""
         if event.connection != self._connection:
             return
         match event:
-            case ev.TcpOpened():
+            case ev.TcpOpened() if not self._is_open:
+                self._is_open = True
                 self._opened()
-            case ev.TcpFailed(_, stage):
+            case ev.TcpFailed(_, stage) if not self._is_open:
                 self._connection = None
                 self._failed(stage)
-            case ev.TcpData(_, data):
+            case ev.TcpData(_, data) if self._is_open:
                 self._data(data)
-            case ev.TcpClosed(connection, end):
+            case ev.TcpClosed(connection, end) if self._is_open:
                 self._closed(connection, end)
 
     @property
@@ -125,6 +127,7 @@ class RemoteConsole(ABC):
             self._failed(ev.TcpStage.CONNECT)
             return
         self._number += 1
+        self._is_open = False
         self._connection = f"{self.name}-{self._number}"
         self._around.emit(
             ev.TcpOpen(self._connection, server.host, server.port, greeting, keepalive, no_delay)

@@ -25,7 +25,8 @@ MESSAGES = (st.sampled_from([SHELL, LOG, OFF]) | MESSAGE | st.binary()).map(
     lambda payload: ev.MqttMessage("/device", payload)
 )
 BYTES = st.binary(max_size=3000) | st.sampled_from([b"hello\n", b"\r\n" * 50, b"\xff\x00\x1b[A", b"x" * 5000])
-NAMES = st.integers(0, 3)
+NAMES = st.sampled_from([0, 0, 0, 1, 2])
+OPENED = st.sampled_from([SHELL, LOG])  # and connected
 TCP = st.one_of(
     st.builds(lambda back: (ev.TcpOpened, back), NAMES),
     st.builds(lambda back, data: (ev.TcpData, back, data), NAMES, BYTES),
@@ -43,12 +44,15 @@ EFFECTS = get_args(ev.Effect)
 @pytest.mark.parametrize("profile", list(PROFILES))
 def test_no_order_of_events_raises_or_grows(profile: str) -> None:
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(st.lists(MESSAGES | TCP | OTHER, max_size=25))
+    @given(st.lists(st.one_of(OPENED, TCP, MESSAGES, TCP, OTHER), min_size=8, max_size=30))
     def check(steps: list[object]) -> None:
         device = ConsoleBench(PROFILES[profile])
         for step in steps:
             event = step
-            if isinstance(step, tuple):  # of one of the connections opened last
+            if isinstance(step, bytes):
+                device.message(step)
+                event = ev.TcpOpened(device.opens[-1].connection) if device.opens else ev.ConsoleOutput("")
+            elif isinstance(step, tuple):  # of one of the connections opened last
                 if len(device.opens) <= step[1]:
                     continue
                 event = step[0](device.opens[-1 - step[1]].connection, *step[2:])

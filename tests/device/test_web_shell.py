@@ -216,6 +216,18 @@ def test_log_that_ends_under_an_open_shell_takes_the_console_along() -> None:
     assert "hello" not in device.shell.commands
 
 
+def test_log_that_opens_again_while_it_is_the_console_does_not_copy_to_itself() -> None:
+    device = ConsoleBench(having(shell_and_log_together=True))
+    log, shell = device.opened(LOG), device.opened(SHELL)
+    device.handle(ev.TcpClosed(log, ev.TcpEnd.ORDERLY))
+    device.handle(ev.TcpClosed(shell, ev.TcpEnd.ORDERLY))
+    log = device.opened(LOG)
+    device.lines()
+    device.print("once\n")
+    assert device.lines() == ["once"]
+    assert device.received(log) == b"\x01\x00\x00\x04once"
+
+
 def test_events_of_a_former_connection_are_ignored() -> None:
     device = ConsoleBench()
     first = device.opened(SHELL)
