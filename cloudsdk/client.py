@@ -17,7 +17,7 @@ from cloudsdk.limits import Limits
 from cloudsdk.mqtt_transport import MqttConnection
 from cloudsdk.profile import Profile
 from cloudsdk.session import Session
-from cloudsdk.tcp_transport import TcpConnection, TcpEvent
+from cloudsdk.tcp_transport import TcpConnection
 
 _log = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ class CloudClient:
         self._tcp[effect.connection] = connection
         connection.start()
 
-    def _post_tcp(self, connection: TcpConnection, event: TcpEvent) -> None:
+    def _post_tcp(self, connection: TcpConnection, event: ev.TcpEvent) -> None:
         self._queue.put((connection, event))
 
     def _close_tcp(self, name: str) -> None:

@@ -136,6 +136,9 @@ class TcpClosed:
     end: TcpEnd
 
 
+TcpEvent = TcpOpened | TcpFailed | TcpData | TcpClosed
+
+
 @dataclass(frozen=True, slots=True)
 class ConsoleInput:
     """Typed on the board's serial port."""

@@ -24,7 +24,7 @@ from cloudsdk.ota.task import UPGRADE_MODES, OtaTask, TaskError, TaskFirmware, p
 from cloudsdk.port import OtaStatus, Port
 from cloudsdk.profile import MANUAL, Profile
 from cloudsdk.shell.console_device import Console, ConsoleShell
-from cloudsdk.shell.remote import Surroundings, parse_server
+from cloudsdk.shell.remote import KEY_SIZE, Surroundings, parse_server
 from cloudsdk.shell.web_log import WebLog
 from cloudsdk.shell.web_shell import KEY_RETRY, WebShell
 
@@ -80,6 +80,7 @@ class Session:
         self._profile = profile
         self._limits = limits or Limits()
         self._effects: list[ev.Effect] = []
+        self._over = False  # reset, crashed or given up: nothing is done any more
         self._console = Console(self._emit, shell)
         self._text = self._console.print
         surroundings = Surroundings(
@@ -90,7 +91,6 @@ class Session:
         self._ota = make_ota(storage.partitions, self._text)
         self._published = 0
         self._started = False
-        self._over = False  # reset or given up: nothing is done any more
         self._activating = False
         self._activation_body = bytearray()
         self._credentials: Credentials | None = None
@@ -487,7 +487,7 @@ class Session:
         return True
 
     def _server_key(self) -> bytes:
-        return (self._device_id + self._password).encode()
+        return (self._device_id + self._password).encode()[:KEY_SIZE]
 
     def _publish_log_state(self, state: bool) -> bool:
         if self.online:

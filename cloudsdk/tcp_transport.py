@@ -10,15 +10,23 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from cloudsdk.events import KeepAlive, TcpClosed, TcpData, TcpEnd, TcpFailed, TcpOpen, TcpOpened, TcpStage
+from cloudsdk.events import (
+    KeepAlive,
+    TcpClosed,
+    TcpData,
+    TcpEnd,
+    TcpEvent,
+    TcpFailed,
+    TcpOpen,
+    TcpOpened,
+    TcpStage,
+)
 from cloudsdk.limits import Limits
 
 _log = logging.getLogger(__name__)
 
 READ_SIZE: Final = 1024  # bytes per event at most, the original's receive ring
 AHEAD: Final = 16  # data events that may wait to be handled; meanwhile nothing more is read
-
-TcpEvent = TcpOpened | TcpFailed | TcpData | TcpClosed
 
 
 class TcpConnection(threading.Thread):

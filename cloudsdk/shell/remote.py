@@ -13,10 +13,9 @@ from cloudsdk.limits import Limits
 from cloudsdk.profile import Profile
 from cloudsdk.shell.console_device import Console, ConsoleDevice
 
+KEY_SIZE: Final = 48  # bytes a server is greeted with: DeviceId and password (cloudsdk-protocol 4, 5)
 MAX_HOST: Final = 127  # characters (cloudsdk-protocol 2.4)
 _PORT_MASK: Final = 0xFFFF  # the original keeps the low 16 bits
-
-TcpEvent = ev.TcpOpened | ev.TcpFailed | ev.TcpData | ev.TcpClosed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Surroundings:
     profile: Profile
     limits: Limits
     emit: Callable[[ev.Effect], None]
-    #: The 48 bytes that tell a server who connects: DeviceId and password (4).
+    #: The `KEY_SIZE` bytes that tell a server who connects.
     key: Callable[[], bytes]
     #: Publishes the log state; False when there is no connection to the broker.
     publish_log_state: Callable[[bool], bool]
@@ -78,7 +77,7 @@ class RemoteConsole(ABC):
     def is_active(self) -> bool:
         return self._connection is not None
 
-    def handle(self, event: TcpEvent) -> None:
+    def handle(self, event: ev.TcpEvent) -> None:
         """Events of earlier connections, and those that do not fit the connection's state, are ignored."""
         if event.connection != self._connection:
             return

@@ -5,6 +5,7 @@ import json
 import pytest
 from console_bench import KEY, LOG, SHELL, ConsoleBench, having
 from console_stand_in import BANNER
+from device_rig import ACTIVATED_ENV, MemoryEnv, bench
 
 from cloudsdk import events as ev
 from cloudsdk.profile import MANUAL, V2_0_0, Profile
@@ -28,6 +29,15 @@ def test_connects_with_the_unframed_key_and_no_options(profile: Profile) -> None
     assert device.lines() == [STARTED]
     assert device.opens == [ev.TcpOpen("webshell-1", "10.0.0.5", 23901, KEY)]
     assert "d32a11a4" not in repr(device.opens)
+
+
+def test_key_is_48_bytes_whatever_is_stored() -> None:
+    driver = bench(env=MemoryEnv({**ACTIVATED_ENV, "cld_pwd": "f" * 70_000})).driver
+    driver.online()
+    for message, length in ((SHELL, 48), (LOG, 52)):
+        (opened,) = (effect for effect in driver.message(message) if isinstance(effect, ev.TcpOpen))
+        assert len(opened.greeting) == length
+        driver.handle(ev.TcpFailed(opened.connection, ev.TcpStage.CONNECT))
 
 
 @BOTH
