@@ -69,6 +69,13 @@ class MemoryPages:
         twin._pages = self._pages.copy()
         return twin
 
+    def snapshot(self) -> frozenset[tuple[int, bytes]]:
+        """Index and content of every page that is not taken from the base; equal for equal histories of it.
+
+        Stores over one base with equal snapshots have equal content.
+        """
+        return frozenset(self._pages.items())
+
     def read(self, offset: int, length: int) -> bytes:
         first, start = divmod(offset, PAGE_SIZE)
         last = (offset + length - 1) // PAGE_SIZE
