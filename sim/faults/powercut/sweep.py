@@ -21,6 +21,7 @@ from sim.faults.powercut.model import (
     Site,
     Verdict,
 )
+from sim.faults.powercut.recall import Recall
 from sim.faults.powercut.world import POWER_ON, Console, Step, Subject, World
 from sim.flash.power import CutMoment, FlashOperation, PowerCut
 
@@ -36,8 +37,7 @@ class SweepOptions:
     points: int | None = None
     nested: int | None = 0
     seed: int = 1
-    most_steps: int = 64  # of a recovery; one that takes more does not converge
-    remembered: int = 512  # states
+    most_steps: int = 32  # of a recovery; one that takes more does not converge
 
 
 class EndlessError(Exception):
@@ -50,8 +50,8 @@ class Laboratory:
     def __init__(self, subject: Subject, options: SweepOptions | None = None) -> None:
         self.subject = subject
         self.options = options or SweepOptions()
-        self._known = _Memory[Judgement](self.options.remembered)
-        self._second = _Memory[tuple[tuple[Cut, Judgement], ...]](self.options.remembered // 8)
+        self._recall = Recall(lambda world: self._step(world, _silent))
+        self._second = _Memory[tuple[tuple[Cut, Judgement], ...]](_REMEMBERED)
 
     def dry_run(self) -> tuple[list[Site], Judgement]:
         """The operations of the undisturbed run, and how it ends."""
@@ -186,29 +186,13 @@ class Laboratory:
         return Judgement(Verdict.NO_CONVERGENCE, f"not at rest after {starts} starts", starts)
 
     def _future(self, world: World) -> Judgement:
-        """What becomes of this world; from the memory as soon as its state is known."""
-        trail: OrderedDict[Hashable, bool] = OrderedDict()
-        while True:
-            state = world.state()
-            end = self._known.get(state)
-            if end is None and (state in trail or len(trail) >= self.options.most_steps):
-                end = Judgement(
-                    Verdict.NO_CONVERGENCE,
-                    "comes back to a state it was in"
-                    if state in trail
-                    else f"not at rest after {self.options.most_steps} steps",
-                )
-            if end is not None:
-                break
-            trail[state] = world.stage == POWER_ON
-            end = self._step(world, _silent)
-            if end is not None:
-                break
-        starts = end.starts
-        for state, is_start in reversed(trail.items()):
-            starts += is_start
-            self._known.put(state, replace(end, starts=starts))
-        return replace(end, starts=starts)
+        """What becomes of this world; steps that an earlier one foretells are not run."""
+        starts = 0
+        for _ in range(self.options.most_steps):
+            starts += world.stage == POWER_ON
+            if (end := self._recall.step(world)) is not None:
+                return replace(end, starts=starts)
+        return Judgement(Verdict.NO_CONVERGENCE, f"not at rest after {starts} starts", starts)
 
     def _step(self, world: World, console: Console) -> Judgement | None:
         """One step; the judgement when it was the last."""
@@ -241,6 +225,7 @@ class Plan:
 
 _Value = TypeVar("_Value")
 _Visit = Callable[[World, int, FlashOperation], None]
+_REMEMBERED: Final = 64  # recoveries of which every cut is known
 _STRIPE: Final = 64  # operations that one of several sweeps takes in a row: neighbours share states
 
 

@@ -6,6 +6,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from sim.faults.powercut.model import Judgement
+from sim.faults.powercut.watched import WatchedPages
 from sim.flash.geometry import FlashGeometry
 from sim.flash.nor import NorFlash
 from sim.flash.pages import MemoryPages
@@ -24,7 +25,7 @@ class World:
     """
 
     devices: dict[str, NorFlash]
-    pages: dict[str, MemoryPages]
+    pages: dict[str, WatchedPages]
     power: PowerSupply
     stage: str = POWER_ON
     notes: Hashable = None
@@ -41,7 +42,7 @@ class World:
         """A world over the given contents by device name, which it takes over; erased where none is given."""
         given, supply = pages or {}, power or PowerSupply()
         parts = list(geometries)
-        content = {part.name: given.get(part.name) or MemoryPages(part.size) for part in parts}
+        content = {part.name: WatchedPages(given.get(part.name) or MemoryPages(part.size)) for part in parts}
         devices = {part.name: NorFlash(part, content[part.name], supply) for part in parts}
         return cls(devices, content, supply, notes=notes)
 
@@ -49,7 +50,7 @@ class World:
         """An independent twin, with power. Wear and statistics start anew."""
         twin = World.of(
             (device.geometry for device in self.devices.values()),
-            {name: pages.fork() for name, pages in self.pages.items()},
+            {name: watched.pages.fork() for name, watched in self.pages.items()},
             self.notes,
             power=self.power.twin(),
         )
@@ -58,7 +59,7 @@ class World:
 
     def state(self) -> Hashable:
         """Equal for worlds with the same future: what happens next depends on nothing else."""
-        return (self.stage, self.notes, *(pages.snapshot() for pages in self.pages.values()))
+        return (self.stage, self.notes, *(watched.pages.snapshot() for watched in self.pages.values()))
 
     def lose_power(self) -> None:
         """What is not in flash is gone; power comes back."""
