@@ -5,6 +5,7 @@ A store is dumb: it replaces bytes and knows nothing of NOR rules, bounds or pow
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Protocol, Self
@@ -68,6 +69,21 @@ class MemoryPages:
         twin = MemoryPages(self._size, self._base)
         twin._pages = self._pages.copy()
         return twin
+
+    def snapshot(self) -> frozenset[tuple[int, bytes]]:
+        """Index and content of every page that is not taken from the base; equal for equal histories of it.
+
+        Stores over one base with equal snapshots have equal content.
+        """
+        return frozenset(self._pages.items())
+
+    def page(self, index: int) -> bytes:
+        """The `PAGE_SIZE` bytes of one page; the same object until it is written."""
+        return self._page(index)
+
+    def replace(self, pages: Mapping[int, bytes]) -> None:
+        """Exchange whole pages by index."""
+        self._pages.update(pages)
 
     def read(self, offset: int, length: int) -> bytes:
         first, start = divmod(offset, PAGE_SIZE)

@@ -119,6 +119,10 @@ class PowerSupply:
         finally:
             level.recordings = [other for other in level.recordings if other is not operations]
 
+    def twin(self) -> "PowerSupply":
+        """A supply that is on, tears as this one does, and has nobody watching it."""
+        return PowerSupply(torn_fraction=self.torn_fraction)
+
     def restore(self) -> None:
         """Power on again after a cut."""
         self._cut = None
