@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/powercut.py [--cuts N] [--json]
 
 `sweep` judges N cuts at page programs and block erases, drawn from all of them, in one process. `from the
-start` runs some of the same cuts the simple way: power on, arm the cut, run up to it, recover. `memory` is the
-peak of the process after a tenth of the cuts and after all of them.
+start` runs some of the same cuts the simple way: power on, arm the cut, run up to it, recover. `memory` is
+the peak of the process after a tenth of the cuts and after all of them.
 """
 
 import argparse
