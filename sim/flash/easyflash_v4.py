@@ -129,8 +129,7 @@ def read_v4(image: bytes) -> V4Env | None:
     The granularity is the one that gives most sectors a header, and the area ends with the last of them: a
     dump does not tell the size the firmware was built with. No content makes this fail.
     """
-    layout = max(_LAYOUTS, key=lambda each: len(_headers(image, each)))
-    headers = _headers(image, layout)
+    headers, layout = max(((_headers(image, each), each) for each in _LAYOUTS), key=lambda each: len(each[0]))
     if not headers:
         return None
     area = headers[-1] + SECTOR_SIZE

@@ -20,7 +20,7 @@ from sim.flash.easyflash_area import (
     record_spans,
     split_record,
 )
-from sim.flash.easyflash_v4 import NodeStatus, Sector, V4Env, read_v4
+from sim.flash.easyflash_v4 import NodeStatus, Sector, SectorDirty, V4Env, read_v4
 
 MAX_IMAGE_SIZE: Final = 1 << 20  # bytes that are looked at; an ENV takes some 4 KiB sectors
 DEFAULT_BLOCK_SIZE: Final = 4096  # bytes
@@ -239,10 +239,12 @@ def _from_v4(env: V4Env) -> EnvImage:
             notes.append(f"the variable at 0x{node.offset:x} is damaged")
         elif node.status is NodeStatus.WRITE and node.offset not in found:
             notes.append(f"the {node.name!r} at 0x{node.offset:x} is never found: there is one before it")
-    notes += [
-        f"the sector at 0x{sector.offset:x} has no header: start-up formats it"
-        for sector in env.sectors
-        if not sector.has_header
-    ]
+    for sector in env.sectors:
+        if not sector.has_header:
+            notes.append(f"the sector at 0x{sector.offset:x} has no header: start-up formats it")
+        elif sector.dirty is SectorDirty.GC:
+            notes.append(
+                f"the collection of the sector at 0x{sector.offset:x} was interrupted: start-up finishes it"
+            )
     variables = tuple(Variable(node.name, node.value) for node in env.variables)
     return EnvImage(_V4_FORMATS[env.granularity], variables, sectors=env.sectors, notes=tuple(notes))
