@@ -53,7 +53,7 @@ class NodeStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sector:
-    """A sector at a partition offset in bytes. Without a header, start-up erases and formats it."""
+    """A sector at a partition offset in bytes. One without a header is erased and formatted at start-up."""
 
     offset: int
     has_header: bool
@@ -158,12 +158,11 @@ def _headers(image: bytes, layout: _Layout) -> list[int]:
 
 
 def _sector(image: bytes, layout: _Layout, offset: int) -> Sector:
-    return Sector(
-        offset,
-        image.startswith(_SECTOR_MAGIC, offset + layout.sector_magic),
-        SectorStore(layout.status(image, offset, len(SectorStore))),
-        SectorDirty(layout.status(image, offset + layout.dirty, len(SectorDirty))),
-    )
+    if not image.startswith(_SECTOR_MAGIC, offset + layout.sector_magic):
+        return Sector(offset, False, SectorStore.UNUSED, SectorDirty.UNUSED)
+    store = SectorStore(layout.status(image, offset, len(SectorStore)))
+    dirty = SectorDirty(layout.status(image, offset + layout.dirty, len(SectorDirty)))
+    return Sector(offset, True, store, dirty)
 
 
 def _nodes(image: bytes, layout: _Layout, sector: int) -> Iterator[Node]:
@@ -205,12 +204,12 @@ def _recovered(
 ) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
     """Old values that the next start brings back, and those of the start after it (easyflash-format 9.4).
 
-    An interrupted change leaves the old node in `PRE_DELETE`. First an interrupted collection is
-    finished, which moves such nodes, too; then the nodes are looked at as far as the first half-written one.
+    An interrupted change leaves the old node in `PRE_DELETE`. First an interrupted collection is finished,
+    which moves such nodes, too; then the nodes are looked at as far as the first half-written one.
     """
     collected: set[int] = set()
-    empty = sum(sector.has_header and sector.store is SectorStore.EMPTY for sector in sectors)
-    if empty <= 1 and any(sector.has_header and sector.dirty is SectorDirty.GC for sector in sectors):
+    empty = sum(sector.store is SectorStore.EMPTY for sector in sectors)
+    if empty <= 1 and any(sector.dirty is SectorDirty.GC for sector in sectors):
         collected = {
             sector.offset for sector in sectors if sector.dirty in (SectorDirty.TRUE, SectorDirty.GC)
         }
