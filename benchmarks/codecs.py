@@ -62,8 +62,9 @@ class Contestant:
     encode_body: Callable[[bytes], bytes]
     decode_body: Callable[[bytes], bytes]
     encode: Callable[[bytes], bytes]
-    decode: Callable[[bytes], bytes]
+    decode: Callable[..., bytes]
     rounds: int = ROUNDS
+    limit: tuple[int, ...] = ()  # what `decode` takes behind the block
 
 
 def block_decoder(decode: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
@@ -112,7 +113,8 @@ def core(name: str, module: ModuleType) -> Contestant:
         lambda raw: module.compress_framed(raw, PIECE_SIZE),
         decode_body,
         module.compress,
-        lambda block: module.decompress(block, PIECE_SIZE),
+        module.decompress,
+        limit=(PIECE_SIZE,),
     )
 
 
@@ -152,9 +154,9 @@ def best_times(calls: list[tuple[Callable[[], object], int]]) -> list[float]:
     return best
 
 
-def each(function: Callable[[bytes], bytes], items: list[bytes]) -> None:
+def each(function: Callable[..., bytes], items: list[tuple[object, ...]]) -> None:
     for item in items:
-        function(item)
+        function(*item)
 
 
 def measure_codecs() -> list[Row]:
@@ -172,9 +174,11 @@ def measure_codecs() -> list[Row]:
                 (partial(one.decode_body, body), one.rounds)
                 for one, body in zip(everyone, bodies, strict=True)
             ],
-            "single encode": [(partial(each, one.encode, pieces), one.rounds) for one in everyone],
+            "single encode": [
+                (partial(each, one.encode, [(piece,) for piece in pieces]), one.rounds) for one in everyone
+            ],
             "single decode": [
-                (partial(each, one.decode, own), one.rounds)
+                (partial(each, one.decode, [(block, *one.limit) for block in own]), one.rounds)
                 for one, own in zip(everyone, blocks, strict=True)
             ],
         }

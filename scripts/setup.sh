@@ -37,7 +37,7 @@ fi
 # The stamp names what the environment was made from: this place, this interpreter, these requirements, the C
 # core and whether there is a compiler for it.
 stamp=$({ pwd; "$python" -V; command -v "${CC:-cc}" || true; cat pyproject.toml setup.py \
-    cloudsdk/ota/codecs/{build_core.py,core.c,core.h}; } | sha256sum)
+    cloudsdk/ota/codecs/{build_core.py,calls.c,core.c,core.h}; } | sha256sum)
 if [[ ! -f .venv/stamp || "$(<.venv/stamp)" != "$stamp" ]]; then
     log "making .venv"
     if [[ ! -x .venv/bin/python || "$(.venv/bin/python -V)" != "$("$python" -V)" ]]; then

@@ -10,6 +10,7 @@ from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.files import open_regular, replacing
 from sim.board import create_board, open_board
 from sim.bootloader.outcome import BootOutcome, BootResult
+from sim.cli.board_env import env
 from sim.cli.keys import GivenKeys, key_options
 from sim.cli.output import echo_console, echo_json, json_option
 from sim.flash.fal import table_lines
@@ -177,3 +178,6 @@ def partitions(directory: Path, as_json: bool) -> None:
         return
     for line in table_lines(entries):
         click.echo(line)
+
+
+board.add_command(env)

@@ -4,8 +4,6 @@ A whole area is written at every save, to the area that is not in use; a counter
 Source: easyflash-format 1 to 7. What the original does to its data, losses included, is done here too.
 """
 
-import struct
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
@@ -14,15 +12,22 @@ from typing import ClassVar, Final, NoReturn
 from cloudsdk.env import EnvError
 from cloudsdk.errors import FlashError
 from cloudsdk.fal import Partition
+from sim.flash.easyflash_area import (
+    COUNT_LIMIT,
+    Area,
+    AreaForm,
+    decode_text,
+    newer_area,
+    padded,
+    record_spans,
+    split_record,
+)
 
 VERSION: Final = "3.2.1"
 AREAS: Final = 2
 DEFAULT_SETTING_SIZE: Final = 2048  # bytes; RAM image and largest content of one area (easyflash-format 1)
-_WORD: Final = 4  # bytes; records are padded to it
-# END (partition offset behind the last record), COUNT, VER, CRC; little-endian (easyflash-format 2)
-_HEADER: Final = struct.Struct("<IIII")
-_CRC_WORDS: Final = struct.Struct("<II")  # END and COUNT, the header words under the CRC
-_COUNT_LIMIT: Final = 1 << 32
+#: PFS with AUTO_UPDATE (easyflash-format 1)
+BOARD_FORM: Final = AreaForm(counted=True, versioned=True)
 
 
 class EnvCode(IntEnum):
@@ -64,26 +69,6 @@ class EnvState:
     dirty: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Area:
-    """Content of one area: the header words that matter, and the records as they stand."""
-
-    count: int
-    version: int
-    records: bytes
-
-
-def _area_crc(end: int, count: int, records: bytes) -> int:
-    return zlib.crc32(records, zlib.crc32(_CRC_WORDS.pack(end, count)))
-
-
-def _encode_area(start: int, area: _Area) -> bytes:
-    """The bytes of an area that begins at partition offset `start` (easyflash-format 2)."""
-    end = start + _HEADER.size + len(area.records)
-    crc = _area_crc(end, area.count, area.records)
-    return _HEADER.pack(end, area.count, area.version, crc) + area.records
-
-
 class EasyFlashEnv:
     """The ENV in a partition. Implements `cloudsdk.env.Env`.
 
@@ -106,7 +91,7 @@ class EasyFlashEnv:
     ) -> None:
         blocks = -(-setting_size // partition.block_size)
         self._area_size = blocks * partition.block_size
-        if setting_size <= _HEADER.size or AREAS * self._area_size > partition.size:
+        if setting_size <= BOARD_FORM.header_size or AREAS * self._area_size > partition.size:
             raise EnvPartitionError(
                 f"partition {partition.name!r} of {partition.size} bytes cannot hold {AREAS} ENV areas of "
                 f"{self._area_size} bytes"
@@ -157,7 +142,7 @@ class EasyFlashEnv:
             self._info("ENV isn't initialize OK.")
             return None
         record = self._find(_encode(key))
-        return None if record is None else _decode(_split(record)[1])
+        return None if record is None else decode_text(split_record(record)[1])
 
     def set(self, key: str, value: str) -> None:
         """Set in RAM. A changed variable moves to the end; if it does not fit there, it is gone.
@@ -169,7 +154,7 @@ class EasyFlashEnv:
         name, content = _encode(key), _encode(value)
         record = self._find(name)
         if record is not None:
-            if _split(record)[1] == content:
+            if split_record(record)[1] == content:
                 return
             self._remove(name)
         self._append(name, content)
@@ -213,8 +198,8 @@ class EasyFlashEnv:
 
     def items(self) -> list[tuple[str, str]]:
         """All variables in storage order."""
-        pairs = (_split(record) for record in self._texts())
-        return [(_decode(key), _decode(value)) for key, value in pairs]
+        pairs = (split_record(record) for record in self._texts())
+        return [(decode_text(key), decode_text(value)) for key, value in pairs]
 
     def print_env(self) -> str:
         """The text of the `printenv` command (easyflash-format 7)."""
@@ -222,7 +207,7 @@ class EasyFlashEnv:
             self._info("ENV isn't initialize OK.")
             return ""
         lines = [
-            *(_decode(record) for record in self._texts()),
+            *(decode_text(record) for record in self._texts()),
             "",
             "mode: power fail safeguard",
             f"size: {self._used}/{self._setting_size} bytes, "
@@ -234,39 +219,34 @@ class EasyFlashEnv:
 
     @property
     def _used(self) -> int:
-        return _HEADER.size + len(self._records)
+        return BOARD_FORM.header_size + len(self._records)
 
     def _load(self) -> bool:
         """Take over the newer valid area; False if there is none (easyflash-format 3)."""
-        first, second = self._read_area(0), self._read_area(self._area_size)
-        if first and second:
-            # The wrap of COUNT is seen in one direction only, and a tie goes to area 1.
-            newer = first.count > second.count or (first.count, second.count) == (0, _COUNT_LIMIT - 1)
-            first, second = (first, None) if newer else (None, second)
-        winner = first or second
+        areas = self._read_area(0), self._read_area(self._area_size)
+        current = newer_area(*areas)
+        winner = None if current is None else areas[current]
         if winner is None:
             self._current, self._next = self._area_size, 0
             return False
-        self._current, self._next = (0, self._area_size) if first else (self._area_size, 0)
+        self._current, self._next = (self._area_size, 0) if current else (0, self._area_size)
         self._dirty = False
         self._count, self._version, self._records = winner.count, winner.version, winner.records
         return True
 
-    def _read_area(self, start: int) -> _Area | None:
+    def _read_area(self, start: int) -> Area | None:
         try:
             data = self._partition.read(start, self._setting_size)
         except FlashError:
             return None  # the port drops read errors (easyflash-format 4); what it then has is no valid area
-        end, count, version, crc = _HEADER.unpack_from(data)
-        if not start + _HEADER.size <= end <= start + self._setting_size:
+        area = BOARD_FORM.decode(data, start)
+        if area is None:
             return None
-        records = data[_HEADER.size : end - start]
-        actual = _area_crc(end, count, records)
-        self._debug_crc(actual)
-        if actual != crc:
+        self._debug_crc(area.actual_crc)
+        if not area.intact:
             return None
         self._debug(831, "Verify ENV CRC32 result is OK.")
-        return _Area(count, version, records)
+        return area
 
     def _update_defaults(self) -> None:
         # A failing save or a full ENV does not fail the start (easyflash-format 3.6).
@@ -291,9 +271,9 @@ class EasyFlashEnv:
             return
         target = self._next
         self._next, self._current = self._current, target
-        self._count = (self._count + 1) % _COUNT_LIMIT
-        image = _encode_area(target, _Area(self._count, self._version, self._records))
-        self._debug_crc(_HEADER.unpack_from(image)[-1])
+        self._count = (self._count + 1) % COUNT_LIMIT
+        image = BOARD_FORM.encode(target, self._count, self._version, self._records)
+        self._debug_crc(BOARD_FORM.crc(target + len(image), self._count, self._records))
         where = f"Start address is 0x{target:08X}, size is {len(image)}."
         try:
             self._partition.erase(target, len(image))
@@ -309,27 +289,13 @@ class EasyFlashEnv:
             raise EnvError(f"ENV not saved: {error}", EnvCode.WRITE) from error
         self._progress(786, "Saved ENV OK.")
 
-    def _spans(self) -> Iterator[tuple[int, int, int]]:
-        """Start, end of the text and end of the padding of each record.
-
-        Garbage without a NUL ends the last one.
-        """
-        records = self._records
-        start = 0
-        while start < len(records):
-            end = records.find(0, start)
-            if end < 0:
-                end = len(records)
-            after = min(start + _padded(end + 1 - start), len(records))
-            yield start, end, after
-            start = after
-
     def _texts(self) -> Iterator[bytes]:
-        return (self._records[start:end] for start, end, _ in self._spans())
+        return (self._records[start:end] for start, end, _ in record_spans(self._records))
 
     def _locate(self, key: bytes) -> tuple[int, int, int] | None:
         start = key + b"="
-        return next((span for span in self._spans() if self._records.startswith(start, *span[:2])), None)
+        spans = record_spans(self._records)
+        return next((span for span in spans if self._records.startswith(start, *span[:2])), None)
 
     def _find(self, key: bytes) -> bytes | None:
         if not key:
@@ -345,7 +311,7 @@ class EasyFlashEnv:
             self._refuse("Flash ENV name or value can't contain '='.")
         span = self._locate(key)
         if span is None:
-            self._refuse(f'Not find "{_decode(key)}" in ENV.')
+            self._refuse(f'Not find "{decode_text(key)}" in ENV.')
         start, _, after = span
         self._records = self._records[:start] + self._records[after:]
         self._dirty = True
@@ -356,9 +322,9 @@ class EasyFlashEnv:
         if b"=" in key:
             self._refuse("Flash ENV name can't contain '='.")
         text = key + b"=" + value
-        record = text.ljust(_padded(len(text) + 1), b"\0")
+        record = text.ljust(padded(len(text) + 1), b"\0")
         if self._used + len(record) >= self._setting_size:
-            raise EnvError(f"ENV is full: no room for {_decode(key)!r}, delete variables", EnvCode.FULL)
+            raise EnvError(f"ENV is full: no room for {decode_text(key)!r}, delete variables", EnvCode.FULL)
         self._records += record
         self._dirty = True
 
@@ -389,19 +355,6 @@ class EasyFlashEnv:
         if self._messages is Messages.RELEASE:
             self._info(text)
         self._debug(line, text)
-
-
-def _padded(length: int) -> int:
-    return -(-length // _WORD) * _WORD
-
-
-def _split(record: bytes) -> tuple[bytes, bytes]:
-    key, _, value = record.partition(b"=")
-    return key, value
-
-
-def _decode(text: bytes) -> str:
-    return text.decode("utf-8", "surrogateescape")
 
 
 def _encode(text: str) -> bytes:

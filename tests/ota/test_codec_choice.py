@@ -11,10 +11,10 @@ SHOW = """
 from cloudsdk.ota.codecs import fastlz, fnv, implementation, quicklz
 raw = b"firmware" * 50
 assert quicklz.decompress(quicklz.compress(raw), 400) == fastlz.decompress(fastlz.compress(raw), 400) == raw
-functions = (quicklz.compress, fastlz.compress, fnv.fnv1a32)
+functions = (quicklz.compress_framed, fastlz.compress_framed, fnv.fnv1a32)
 print(implementation(), *sorted({function.__module__.split(".")[-2] for function in functions}))
 """
-WITHOUT_CORE = "import sys; sys.modules['cloudsdk.ota.codecs._core'] = None\n"
+WITHOUT = "import sys; sys.modules['cloudsdk.ota.codecs.{}'] = None\n"
 
 
 def run(code: str, **environment: str) -> str:
@@ -35,8 +35,9 @@ def test_the_variable_forces_the_twin() -> None:
     assert run(SHOW, CLOUDSIM_PURE="1") == "python pure"
 
 
-def test_the_twin_is_taken_without_the_core() -> None:
-    assert run(WITHOUT_CORE + SHOW) == "python pure"
+@pytest.mark.parametrize("part", ["_core", "_calls"])
+def test_the_twin_is_taken_without_the_core(part: str) -> None:
+    assert run(WITHOUT.format(part) + SHOW) == "python pure"
 
 
 def test_importing_the_codecs_loads_no_compiler_tools() -> None:

@@ -123,7 +123,7 @@ def test_every_truncation_ends_the_same(twins: Twins) -> None:
                 assert decoded(c, damaged, 4096) == decoded(python, damaged, 4096)
 
 
-@pytest.mark.parametrize("limit", [-1, 0, 100_000, 199_999, 200_000, 1 << 40])
+@pytest.mark.parametrize("limit", [-(1 << 70), -1, 0, 100_000, 199_999, 200_000, 1 << 40, 1 << 70])
 def test_more_than_one_buffer_decodes_the_same(twins: Twins, limit: int) -> None:
     python, c = twins
     block = c.compress(b"\xff" * 200_000)
@@ -132,10 +132,27 @@ def test_more_than_one_buffer_decodes_the_same(twins: Twins, limit: int) -> None
     assert isinstance(expected, bytes) is (limit >= 200_000)
 
 
+@pytest.mark.parametrize("limit", [-(1 << 70), -1, 899, 900, 1 << 70])
+def test_limits_are_the_same_for_a_small_block(twins: Twins, limit: int) -> None:
+    python, c = twins
+    for raw in (b"\xff" * 900, random.Random(1).randbytes(900)):
+        block = c.compress(raw)
+        expected = decoded(python, block, limit)
+        assert decoded(c, block, limit) == expected
+        assert isinstance(expected, bytes) is (limit >= 900)
+
+
 def test_other_bytes_like_objects_are_taken(twins: Twins) -> None:
     for twin in twins:
         block = twin.compress(bytearray(FIRMWARE[:3000]))
         assert twin.decompress(bytearray(block), 4096) == FIRMWARE[:3000]
+
+
+@pytest.mark.parametrize("arguments", [(), (b"N",), (b"N", 1, 2), ("N", 1), (b"", None)])
+def test_wrong_calls_are_refused_by_both(twins: Twins, arguments: tuple[object, ...]) -> None:
+    for twin in twins:
+        with pytest.raises((TypeError, CodecError)):
+            twin.decompress(*arguments)
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 4097, 20_000])

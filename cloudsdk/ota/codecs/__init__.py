@@ -19,7 +19,7 @@ def _core_usable() -> bool:
     if os.environ.get(PURE_VARIABLE, "0") not in ("", "0"):
         return False
     try:
-        from cloudsdk.ota.codecs import _core  # noqa: F401 - built where there was a compiler
+        from cloudsdk.ota.codecs import _calls, _core  # noqa: F401 - built where there was a compiler
     except ImportError:
         return False
     return True

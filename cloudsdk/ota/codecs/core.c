@@ -230,6 +230,15 @@ int64_t core_fastlz_decode(const uint8_t *block, size_t block_size, uint8_t *raw
     size_t done = 0;
 
     for (;;) {
+        if (control == FLZ_MAX_RUN - 1 && end - p > FLZ_MAX_RUN && raw_capacity - done >= FLZ_MAX_RUN) {
+            /* Data that does not compress is a chain of these. With a constant length the next one need not wait
+             * until this one's control byte is read. */
+            memcpy(raw + done, p, FLZ_MAX_RUN);
+            done += FLZ_MAX_RUN;
+            control = p[FLZ_MAX_RUN];
+            p += FLZ_MAX_RUN + 1;
+            continue;
+        }
         if (control < FLZ_MAX_RUN) {
             size_t run = control + 1;
             if ((size_t)(end - p) < run)

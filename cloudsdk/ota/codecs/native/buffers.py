@@ -5,7 +5,6 @@ from typing import Any, Final
 from cloudsdk.ota.codecs._core import ffi
 
 BUFFER_SIZE: Final = 64 * 1024  # bytes
-ENCODED_IN_BUFFER: Final = 32 * 1024  # raw bytes whose block certainly fits a buffer
 
 _uninitialised = ffi.new_allocator(should_clear_after_alloc=False)
 

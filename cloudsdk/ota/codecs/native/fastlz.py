@@ -3,13 +3,13 @@
 from typing import Final
 
 from cloudsdk.ota.codecs import faults
+from cloudsdk.ota.codecs._calls import bind
 from cloudsdk.ota.codecs._core import ffi, lib
 from cloudsdk.ota.codecs.fastlz_level import read_level
 from cloudsdk.ota.codecs.framing import BLOCK_LENGTH
-from cloudsdk.ota.codecs.native.buffers import BUFFER_SIZE, ENCODED_IN_BUFFER, free_buffers, new_buffer
+from cloudsdk.ota.codecs.native.buffers import BUFFER_SIZE, free_buffers, new_buffer
 from cloudsdk.ota.errors import CodecError
 
-_NULL: Final = ffi.NULL
 _unpack: Final = ffi.unpack
 _decode: Final = lib.core_fastlz_decode
 _encode: Final = lib.core_fastlz_encode
@@ -17,7 +17,7 @@ _bound: Final = lib.core_fastlz_bound
 _GROWTH: Final = 4  # how much larger each next buffer is
 
 
-def decompress(block: bytes, max_size: int) -> bytes:
+def _decompress(block: bytes, max_size: int) -> bytes:
     """Decode one block of level 1 or 2 to at most `max_size` bytes.
 
     Raises `CodecError` for a block that is empty, cut short, of another level, longer than `max_size` when
@@ -25,20 +25,6 @@ def decompress(block: bytes, max_size: int) -> bytes:
     """
     if type(block) is not bytes:
         block = bytes(block)
-    try:
-        out = free_buffers.pop()
-    except IndexError:
-        out = new_buffer()
-    size = _decode(block, len(block), out, BUFFER_SIZE, _NULL)
-    if 0 <= size <= max_size:
-        raw = _unpack(out, size)
-        free_buffers.append(out)
-        return raw
-    free_buffers.append(out)
-    return _decode_large_or_bad(block, max_size)
-
-
-def _decode_large_or_bad(block: bytes, max_size: int) -> bytes:
     read_level(block)
     fault = ffi.new("core_fault *")
     capacity = 0
@@ -51,6 +37,9 @@ def _decode_large_or_bad(block: bytes, max_size: int) -> bytes:
     if size < 0:
         raise _error(size, fault.at, fault.distance, max_size)
     return _unpack(out, size)
+
+
+decompress: Final = bind("fastlz_decompress", _decompress)
 
 
 def _error(code: int, at: int, distance: int, max_size: int) -> CodecError:
@@ -82,7 +71,7 @@ def decompress_front(body: bytes | bytearray, max_block_size: int) -> tuple[byte
     return raw, used[0]
 
 
-def compress(data: bytes) -> bytes:
+def _compress(data: bytes) -> bytes:
     """Encode `data` (not empty) as one level-1 block. Incompressible data grows by one byte in 32.
 
     Raises `CodecError` for empty data, which the format cannot express, and for more than 4 GiB.
@@ -92,25 +81,14 @@ def compress(data: bytes) -> bytes:
     raw_size = len(data)
     if not raw_size:
         raise faults.fastlz_empty_data()
-    if raw_size > ENCODED_IN_BUFFER:
-        return _encode_large(data)
-    try:
-        out = free_buffers.pop()
-    except IndexError:
-        out = new_buffer()
-    size = _encode(data, raw_size, out, BUFFER_SIZE)
-    block = _unpack(out, size)
-    free_buffers.append(out)
-    return block
-
-
-def _encode_large(data: bytes) -> bytes:
-    raw_size = len(data)
     if raw_size > faults.MAX_RAW_SIZE:
         raise faults.raw_too_large("FastLZ", raw_size)
     capacity = _bound(raw_size)
     out = new_buffer(capacity)
     return _unpack(out, _encode(data, raw_size, out, capacity))
+
+
+compress: Final = bind("fastlz_compress", _compress)
 
 
 def compress_framed(raw: bytes, piece_size: int) -> bytes:

@@ -3,40 +3,26 @@
 from typing import Final
 
 from cloudsdk.ota.codecs import faults
+from cloudsdk.ota.codecs._calls import bind
 from cloudsdk.ota.codecs._core import ffi, lib
 from cloudsdk.ota.codecs.framing import BLOCK_LENGTH
-from cloudsdk.ota.codecs.native.buffers import BUFFER_SIZE, ENCODED_IN_BUFFER, free_buffers, new_buffer
+from cloudsdk.ota.codecs.native.buffers import BUFFER_SIZE, free_buffers, new_buffer
 from cloudsdk.ota.codecs.quicklz_header import read_header
 from cloudsdk.ota.errors import CodecError
 
-_NULL: Final = ffi.NULL
 _unpack: Final = ffi.unpack
 _decode: Final = lib.core_quicklz_decode
 _encode: Final = lib.core_quicklz_encode
 _bound: Final = lib.core_quicklz_bound
 
 
-def decompress(block: bytes, max_size: int) -> bytes:
+def _decompress(block: bytes, max_size: int) -> bytes:
     """Decode one block to at most `max_size` bytes. Bytes after the block are ignored, as the C decoder does.
 
     Raises `CodecError` for anything an encoder cannot have written, before more than `max_size` bytes exist.
     """
     if type(block) is not bytes:
         block = bytes(block)
-    try:
-        out = free_buffers.pop()
-    except IndexError:
-        out = new_buffer()
-    size = _decode(block, len(block), out, BUFFER_SIZE, _NULL)
-    if 0 <= size <= max_size:
-        raw = _unpack(out, size)
-        free_buffers.append(out)
-        return raw
-    free_buffers.append(out)
-    return _decode_large_or_bad(block, max_size)
-
-
-def _decode_large_or_bad(block: bytes, max_size: int) -> bytes:
     header = read_header(block)
     header.check(len(block), max_size)
     raw_size = header.raw_size
@@ -46,6 +32,9 @@ def _decode_large_or_bad(block: bytes, max_size: int) -> bytes:
     if size < 0:
         raise _error(size, fault.at, fault.distance, raw_size)
     return _unpack(out, size)
+
+
+decompress: Final = bind("quicklz_decompress", _decompress)
 
 
 def _error(code: int, at: int, distance: int, raw_size: int) -> CodecError:
@@ -77,7 +66,7 @@ def decompress_front(body: bytes | bytearray, max_block_size: int) -> tuple[byte
     return raw, used[0]
 
 
-def compress(data: bytes) -> bytes:
+def _compress(data: bytes) -> bytes:
     """Encode `data` as one block, stored when compression does not make it smaller.
 
     Raises `CodecError` for more data than one header can state.
@@ -85,25 +74,14 @@ def compress(data: bytes) -> bytes:
     if type(data) is not bytes:
         data = bytes(data)
     raw_size = len(data)
-    if raw_size > ENCODED_IN_BUFFER:
-        return _encode_large(data)
-    try:
-        out = free_buffers.pop()
-    except IndexError:
-        out = new_buffer()
-    size = _encode(data, raw_size, out, BUFFER_SIZE)
-    block = _unpack(out, size)
-    free_buffers.append(out)
-    return block
-
-
-def _encode_large(data: bytes) -> bytes:
-    raw_size = len(data)
     if raw_size > faults.MAX_RAW_SIZE:
         raise faults.raw_too_large("QuickLZ", raw_size)
     capacity = _bound(raw_size)
     out = new_buffer(capacity)
     return _unpack(out, _encode(data, raw_size, out, capacity))
+
+
+compress: Final = bind("quicklz_compress", _compress)
 
 
 def compress_framed(raw: bytes, piece_size: int) -> bytes:
