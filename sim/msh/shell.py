@@ -8,10 +8,12 @@ from typing import ClassVar, Final
 from cloudsdk.errors import CloudSdkError
 from sim.msh import files, parser
 from sim.msh.commands import Command, Context, ShellBoard
-from sim.msh.editor import Completion, EnteredLine, LineEditor
+from sim.msh.editor import Completion, LineEditor
 from sim.msh.kprintf import decode, encode
 
-INPUT_RING: Final = 64  # bytes that wait while a command runs; more are lost (console 1)
+# Bytes that wait while a command runs; more are lost.
+UART_RING: Final = 64  # console 1
+WEB_SHELL_RING: Final = 1024  # cloudsdk-protocol 4
 MAX_SCRIPT: Final = 64 * 1024  # bytes of a script file
 MAX_SCRIPT_DEPTH: Final = 4  # scripts that call scripts; the original has a stack of 4 KiB for them
 _COMMENT: Final = b"#"
@@ -30,8 +32,8 @@ class Shell:
     """The console of one board run. Bytes go in with `feed`, bytes before the UART come out of `write`.
 
     `commands` is the table in the order of `help`. A command that waits leaves the shell busy: `wait_ms` says
-    how long until `resume` is due; typed bytes wait in a ring meanwhile. Raises `CommandTableError` for a
-    name that is empty, has blanks, or is there twice.
+    how long until `resume` is due; meanwhile up to `ring` typed bytes are kept. Raises `CommandTableError`
+    for a name that is empty, has blanks, or is there twice.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class Shell:
         write: Callable[[bytes], None],
         *,
         echo: bool = True,
+        ring: int = UART_RING,
     ) -> None:
         self._table = _table(commands)
         self._context = Context(board, tuple(commands), write)
         self._write = write
         self._editor = LineEditor(self._prompt, self._complete, echo=echo)
-        self._ring: deque[int] = deque(maxlen=INPUT_RING)
+        self._ring: deque[int] = deque()
+        self._ring_size = ring
         self._running: Iterator[int] | None = None
         self._wait_ms: int | None = None
 
@@ -60,6 +64,11 @@ class Shell:
         self._editor.echo = on
 
     @property
+    def cwd(self) -> str:
+        """The working directory."""
+        return self._context.cwd
+
+    @property
     def halted(self) -> bool:
         """After a reboot or a fault: nothing is read or printed any more."""
         return self._context.halted
@@ -68,6 +77,10 @@ class Shell:
     def wait_ms(self) -> int | None:
         """Milliseconds until `resume` is due, counted from when they were asked for; None while idle."""
         return self._wait_ms
+
+    def halt(self) -> None:
+        """The console is dead from here on: a reset, or a fault of the firmware."""
+        self._context.halt()
 
     def start(self) -> None:
         """Show the first prompt."""
@@ -78,7 +91,7 @@ class Shell:
         for byte in data:
             if self._running is None:
                 self._press(byte)
-            elif len(self._ring) < INPUT_RING:
+            elif len(self._ring) < self._ring_size:
                 self._ring.append(byte)
 
     def resume(self) -> None:
@@ -88,10 +101,11 @@ class Shell:
             self._press(self._ring.popleft())
 
     def run(self, line: str) -> None:
-        """Carry out one line as if it had been typed, without echo and prompt, as the Web Shell starts with
-        `version`. It must not be a command that waits."""
-        for _ in self._execute(encode(line)):
-            return
+        """Carry out one line without echo and prompt, as the Web Shell does with `version`.
+
+        What it waits for is left out.
+        """
+        deque(self._execute(encode(line)), maxlen=0)
 
     def _press(self, byte: int) -> None:
         if self.halted:
@@ -100,7 +114,7 @@ class Shell:
         if stroke.output:
             self._write(stroke.output)
         if stroke.line is not None:
-            self._running = self._execute_entered(stroke.line)
+            self._running = self._execute(stroke.line.content, stroke.line.length)
             self._step()
 
     def _step(self) -> None:
@@ -117,9 +131,6 @@ class Shell:
         return encode(f"msh {cwd}>")
 
     # --- execution (4) ------------------------------------------------------------------------------
-
-    def _execute_entered(self, line: EnteredLine) -> Iterator[int]:
-        return self._execute(line.content, line.length)
 
     def _execute(self, content: bytes, length: int | None = None, depth: int = 0) -> Iterator[int]:
         """Run the first `length` bytes of `content`; an unknown command is named from all of it."""
