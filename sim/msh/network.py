@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+NO_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - shown, never bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,10 +14,10 @@ class Interface:
 
     name: str
     mac: bytes
-    address: str = "0.0.0.0"  # noqa: S104 - no address yet
-    gateway: str = "0.0.0.0"  # noqa: S104
-    netmask: str = "0.0.0.0"  # noqa: S104
-    dns: tuple[str, str] = ("0.0.0.0", "0.0.0.0")  # noqa: S104
+    address: str = NO_ADDRESS
+    gateway: str = NO_ADDRESS
+    netmask: str = NO_ADDRESS
+    dns: tuple[str, str] = (NO_ADDRESS, NO_ADDRESS)
     mtu: int = 1500
     up: bool = True
     link_up: bool = True

@@ -76,7 +76,7 @@ class Shell:
     @property
     def wait_ms(self) -> int | None:
         """Milliseconds until `resume` is due, counted from when they were asked for; None while idle."""
-        return self._wait_ms
+        return None if self.halted else self._wait_ms
 
     def halt(self) -> None:
         """The console is dead from here on: a reset, or a fault of the firmware."""
@@ -118,7 +118,7 @@ class Shell:
             self._step()
 
     def _step(self) -> None:
-        if self._running is None:
+        if self._running is None or self.halted:
             return
         self._wait_ms = next(self._running, None)
         if self._wait_ms is None:

@@ -16,10 +16,17 @@ LAYOUT = load_board("iot-board")
 class Console:
     """`type` gives what appears on the console, as text before the UART."""
 
-    def __init__(self, *extra: Command, commands: Sequence[Command] | None = None, **board: Any) -> None:
+    def __init__(
+        self,
+        *extra: Command,
+        commands: Sequence[Command] | None = None,
+        started: bool = True,
+        **board: Any,
+    ) -> None:
         self.output = bytearray()
         self.board = MemoryBoard(LAYOUT, self.output.extend, **board)
-        self.board.env.init()
+        if started:
+            self.board.env.init()
         table = (*(iot_board_commands() if commands is None else commands), *extra)
         self.shell = Shell(self.board, table, self.output.extend)
         self.shell.start()

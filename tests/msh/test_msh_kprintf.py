@@ -49,7 +49,9 @@ def test_a_call_prints_254_bytes_and_then_a_nul() -> None:
     assert kprintf("%999999999999999999999d", 1) == b" " * 254 + b"\0"
 
 
-@pytest.mark.parametrize(("template", "arguments"), [("%d", ()), ("%d", ("x",)), ("%s", (1,)), ("%*d", ("x", 1))])
+@pytest.mark.parametrize(
+    ("template", "arguments"), [("%d", ()), ("%d", ("x",)), ("%s", (1,)), ("%*d", ("x", 1))]
+)
 def test_arguments_that_do_not_fit_have_a_code(template: str, arguments: tuple[Argument, ...]) -> None:
     with pytest.raises(KprintfError) as caught:
         kprintf(template, *arguments)

@@ -47,4 +47,6 @@ def test_any_line_parses_and_its_arguments_lie_in_it(line: bytes) -> None:
     assert len(parsed.spans) <= MAX_ARGUMENTS
     assert len(parsed.memory) == len(line)
     assert all(0 <= span.start <= span.end <= len(line) for span in parsed.spans)
-    assert all(line[span.start : span.end] == text for span, text in zip(parsed.spans, parsed.arguments, strict=True))
+    assert all(
+        line[span.start : span.end] == text for span, text in zip(parsed.spans, parsed.arguments, strict=True)
+    )
