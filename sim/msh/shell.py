@@ -16,6 +16,7 @@ UART_RING: Final = 64  # console 1
 WEB_SHELL_RING: Final = 1024  # cloudsdk-protocol 4
 MAX_SCRIPT: Final = 64 * 1024  # bytes of a script file
 MAX_SCRIPT_DEPTH: Final = 4  # scripts that call scripts; the original has a stack of 4 KiB for them
+MAX_SCRIPT_LINES: Final = 1024  # that one typed line can lead to
 _COMMENT: Final = b"#"
 _SCRIPT_MARKS: Final = (b".sh", b".SH")
 _SCRIPT_DIRECTORY: Final = "/bin"
@@ -49,6 +50,7 @@ class Shell:
         self._context = Context(board, tuple(commands), write)
         self._write = write
         self._editor = LineEditor(self._prompt, self._complete, echo=echo)
+        self._script_lines = 0  # since the last typed line
         self._ring: deque[int] = deque()
         self._ring_size = ring
         self._running: Iterator[int] | None = None
@@ -144,6 +146,8 @@ class Shell:
         if command is not None:
             yield from self._call(command, line)
         elif (script := self._script(word)) is not None:
+            if depth == 0:
+                self._script_lines = 0
             yield from self._run_script(script, depth)
         else:
             self._context.kprintf("%s: command not found.\n", decode(stripped.partition(b" ")[0]))
@@ -181,14 +185,17 @@ class Shell:
             self._context.write("msh: scripts call each other too deeply [msh.script]\n")
             return
         for line in script.split(b"\n"):
-            if not line.startswith(_COMMENT) and not self.halted:
+            if self.halted or self._script_lines == MAX_SCRIPT_LINES:
+                return
+            self._script_lines += 1
+            if not line.startswith(_COMMENT):
                 yield from self._execute(line.rstrip(b"\r"), depth=depth + 1)
 
     # --- completion (3) -----------------------------------------------------------------------------
 
     def _complete(self, line: bytes) -> Completion:
         if not line:
-            return Completion(self._help(), line)
+            return Completion(encode(help_text(self._context.commands)), line)
         listing = b""
         if b" " in line:
             listing, line = self._complete_path(line)
@@ -196,9 +203,6 @@ class Shell:
         matches = [name for name in names if name.startswith(line)]
         listing += b"".join(name + b"\n" for name in matches)
         return Completion(listing, _common_prefix(matches) if matches else line)
-
-    def _help(self) -> bytes:
-        return encode(help_text(self._context.commands))
 
     def _complete_path(self, line: bytes) -> tuple[bytes, bytes]:
         head, _, path = line.rpartition(b" ")

@@ -85,6 +85,12 @@ def test_mkdir_cd_and_rm_are_silent_about_failure() -> None:
     assert console.run("cat /d/f /f") == "xOpen /f failed\n"  # /d is not empty and stays
 
 
+def test_rm_removes_files_and_empty_directories() -> None:
+    console = mounted(f=b"x")
+    assert console.run("mkdir d") == console.run("rm d f") == ""
+    assert console.run("ls /") == "Directory /:\n"
+
+
 def test_cp() -> None:
     console = mounted(f=b"x")
     assert console.run("cp f") == "Usage: cp SOURCE DEST\nCopy SOURCE to DEST.\n"

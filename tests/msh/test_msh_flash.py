@@ -195,9 +195,21 @@ def test_sf_session() -> None:
     assert console.run("sf status") == "The sf_cmd flash status register current value is 0x1C.\n"
     assert console.run("sf bench") == "DANGER: It will erase full chip! Please run 'sf bench yes'.\n"
     assert console.run("sf").startswith("Usage:\nsf probe [spi_device]  ")
+    assert console.run("sf x") == ""
+    assert console.run("sf probe").startswith("Usage: sf probe [spi_device] ")
+    assert console.run("sf status 1 2 3").startswith("Usage: sf status [<volatile> <status>] ")
     assert console.run("sf read 0").startswith("Usage: sf read addr size ")
     assert console.run("sf read 0xffffff 2") == "This flash operate has an error. Error code: -1.\n"
     assert console.run("sf read 0 100000") == "Low memory!\n"
+
+
+def test_sf_benchmark_takes_the_whole_chip() -> None:
+    console = Console()
+    console.run("sf probe qspi10")
+    assert console.run("sf bench yes").startswith(
+        "Erasing 16777216 bytes data, waiting...\nErase benchmark success, total time: 45.072S.\n"
+    )
+    assert console.board.partitions.devices["nor_flash"].read(0, 2) != b"\xff\xff"
 
 
 # --- ENV ------------------------------------------------------------------------------------------------

@@ -172,6 +172,7 @@ def test_wget() -> None:
     )
     assert console.run("wget http://h/x x") == ">>>"
     assert console.run("cat x") == "x" * 2049
+    assert "open file(/dev/x) error." in console.run("wget http://h/x /dev/x")
 
 
 def test_wifi_usage() -> None:

@@ -14,7 +14,7 @@ from sim.msh.boards import manual_board_commands
 from sim.msh.commands import Command, Context, command
 from sim.msh.files import Volume
 from sim.msh.kprintf import uart
-from sim.msh.shell import UART_RING, CommandTableError, Shell
+from sim.msh.shell import MAX_SCRIPT_LINES, UART_RING, CommandTableError, Shell
 
 
 @command("args", "show the arguments")
@@ -221,6 +221,12 @@ def test_a_script_that_calls_itself_ends() -> None:
     assert console.run("me.sh").startswith("msh: scripts call each other too deeply [msh.script]\n/\n")
 
 
+def test_scripts_that_multiply_end() -> None:
+    console = console_with_files(**{"me.sh": b"pwd\nme.sh\n" * 5000})
+    assert console.run("me.sh").count("/\n") <= MAX_SCRIPT_LINES
+    assert console.run("me.sh").count("/\n") > 100  # the next typed line may lead to as many
+
+
 def test_own_commands_are_listed_last_and_run() -> None:
     console = Console(args)
     assert console.run("help") == HELP[:-1] + "args             - show the arguments\n\n"
@@ -284,6 +290,7 @@ def test_web_shell_starts_with_version_and_does_not_repeat_what_is_typed() -> No
     shell.echo = True
     shell.feed(b"a")
     assert console.output.endswith(b"msh />a")
+    assert shell.echo
 
 
 def test_run_leaves_waits_out() -> None:

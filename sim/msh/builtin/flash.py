@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, Protocol
 
+from cloudsdk import console
 from cloudsdk.errors import FlashError
 from sim.flash.fal import PartitionBoundsError
 from sim.msh.commands import Context
@@ -21,7 +22,7 @@ _LONG: Final = range(-(1 << 31), 1 << 31)
 _NUMBER: Final = re.compile(r"[ \t]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 
 
-class Memory(Protocol):
+class Region(Protocol):
     """A partition or a device."""
 
     @property
@@ -71,24 +72,24 @@ def can_allocate(context: Context, size: int) -> bool:
 def console_line(error: FlashError) -> str:
     """The line FAL prints for a refused operation, in the application's colour; nothing for a driver's."""
     if isinstance(error, PartitionBoundsError):
-        return f"\x1b[31;22m{error.console}\x1b[0m\n"
+        return f"\x1b[31;22m{error.console}{console.RESET}\n"
     return ""
 
 
-def bench(context: Context, memory: Memory, block: int) -> Iterator[int]:
-    """Erase, write and read the whole of `memory`, `block` bytes at a time. Raises `FlashError`."""
-    size = memory.size
+def bench(context: Context, region: Region, block: int) -> Iterator[int]:
+    """Erase, write and read the whole of `region`, `block` bytes at a time. Raises `FlashError`."""
+    size = region.size
     chunk = block * max(1, _MIN_CHUNK // block)
     context.kprintf("Erasing %d bytes data, waiting...\n", size)
-    memory.erase(0, size)
+    region.erase(0, size)
     yield from _pass(context, "Erase", ERASE_MS, size)
     context.kprintf("Writing %d bytes data, waiting...\n", size)
     for offset in range(0, size, chunk):
-        memory.write(offset, _PATTERN * min(chunk, size - offset))
+        region.write(offset, _PATTERN * min(chunk, size - offset))
     yield from _pass(context, "Write", WRITE_MS, size)
     context.kprintf("Reading %d bytes data, waiting...\n", size)
     for offset in range(0, size, chunk):
-        memory.read(offset, min(chunk, size - offset))
+        region.read(offset, min(chunk, size - offset))
     yield from _pass(context, "Read", READ_MS, size)
 
 
