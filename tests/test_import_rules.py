@@ -30,6 +30,7 @@ PURE = (
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
     "sim/flash",
+    "sim/msh",
 )
 IMPURE = {
     "asyncio",
@@ -49,6 +50,7 @@ FORBIDDEN = {
     "flash_images": ("sim", "cloudsdk"),
     "sim/flash": ("sim.bootloader", "sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/bootloader": ("sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
+    "sim/msh": ("sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo", "sim.application"),
     "sim/cloud": ("sim.flash", "sim.bootloader", "sim.board", "sim.device", "sim.demo", "sim.cli"),
     "sim/board.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/application.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),

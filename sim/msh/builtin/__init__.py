@@ -1,0 +1,1 @@
+"""The commands of the boards, one module per family."""
