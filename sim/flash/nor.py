@@ -137,7 +137,7 @@ class NorFlash:
         """
         page = self.geometry.page_size
         self._require_writable("program", offset, min(len(data), page - offset % page))
-        data += b"\xff" * (-len(data) % self.geometry.program_unit)
+        data = bytes(data) + b"\xff" * (-len(data) % self.geometry.program_unit)
         excess = max(len(data) - page, 0)
         offset += (offset + excess) % page - offset % page
         if data:
