@@ -123,7 +123,7 @@ class _Qboot:
     # --- order of things ----------------------------------------------------------------------------
 
     def run(self, *, factory_key: bool) -> BootResult:
-        if self._overwritten():
+        if self._erased():
             return BootResult(
                 BootOutcome.HALT, diagnosis=f"partition '{BOOTLOADER}' is erased: no bootloader runs"
             )
@@ -141,7 +141,7 @@ class _Qboot:
         self._info(f"Qboot will reboot after {REBOOT_DELAY_MS} ms.")
         return BootResult(BootOutcome.RESET, diagnosis=f"{reason}: QBoot resets the board for ever")
 
-    def _overwritten(self) -> bool:
+    def _erased(self) -> bool:
         bootloader = self._partitions.find(BOOTLOADER)
         if bootloader is None:
             return False
@@ -171,11 +171,21 @@ class _Qboot:
             self._error("The product code error.")
             raise _RefusedError
         if self._released(package):
+            self._note_if_elsewhere(package)
             return
         self._update(package)
         if not self._released(package):
             self._sign(package)
         self._info(f"Release firmware success from {DOWNLOAD} to {package.destination}.")
+
+    def _note_if_elsewhere(self, package: _Package) -> None:
+        """QBoot does not look: a sign left by another package keeps this one out for good."""
+        destination = self._partitions.find(package.destination)
+        if destination is None or _tail_header(destination) != package.header:
+            self._unsettled = (
+                f"the package in '{DOWNLOAD}' counts as released, "
+                f"but '{package.destination}' does not hold it"
+            )
 
     def _resume(self, source: str) -> bool:
         """Install the application package in `source`, released or not; returns whether it is installed."""
@@ -206,7 +216,9 @@ class _Qboot:
         """Start the application if its first two words are plausible; nothing else is checked."""
         stack_pointer, entry = self._vectors()
         facts = self._facts
-        if entry & ENTRY_MASK != facts.code_region or stack_pointer & STACK_POINTER_MASK != facts.ram_region:
+        code = (entry ^ facts.code_region) & ENTRY_MASK
+        ram = (stack_pointer ^ facts.ram_region) & STACK_POINTER_MASK
+        if code or ram:
             self._error("No legitimate application.")
             return None
         self._write("Jump to application running ... \n")
@@ -281,7 +293,7 @@ class _Qboot:
             for piece in (*step.pieces, step.tail):
                 value = zlib.crc32(piece[:missing], value)
                 done += min(len(piece), missing)
-            if self._damaged(step):
+            if _damaged(step):
                 self._error(f"{failed} decompress error.")
                 raise _RefusedError
         if value != header.raw_hash:
@@ -316,14 +328,6 @@ class _Qboot:
         key = DecodeKey(f"qboot {gzip_tail}", header.pack(), self._keys)
         return self._cache.decoded(key, body, lambda: rounds(header, body, self._keys, tail_size=gzip_tail))
 
-    def _damaged(self, step: Round) -> bool:
-        """Whether decoding ends here with an error. Raises `HazardError` when it ends otherwise."""
-        if step.hang:
-            raise HazardError(step.hang)
-        if step.crash:
-            raise CrashError(step.crash)
-        return step.damaged
-
     # --- installation -------------------------------------------------------------------------------
 
     def _update(self, package: _Package) -> None:
@@ -341,6 +345,7 @@ class _Qboot:
         if not self._installed_good(destination):
             self._error(f"{failed} destination partition verify fail.")
             raise _RefusedError
+        self._unsettled = ""
         self._info("Qboot firmware update success.")
 
     def _write_firmware(self, package: _Package, destination: Partition) -> None:
@@ -365,7 +370,7 @@ class _Qboot:
                 for piece in step.pieces:
                     destination.write(position, piece)
                     position += len(piece)
-                broken = self._damaged(step)
+                broken = _damaged(step)
             except FlashError:
                 broken = True
             if broken:
@@ -386,8 +391,7 @@ class _Qboot:
             raise _RefusedError from None
 
     def _installed_good(self, destination: Partition) -> bool:
-        tail = destination.size - HEADER_SIZE
-        header = RblHeader.unpack(destination.read(tail, HEADER_SIZE))
+        header = _tail_header(destination)
         if not _valid(header):
             self._error("Qboot verify fail. firmware infomation check fail.")
             return False
@@ -423,9 +427,22 @@ class _Qboot:
             )
 
 
+def _tail_header(partition: Partition) -> RblHeader:
+    return RblHeader.unpack(partition.read(partition.size - HEADER_SIZE, HEADER_SIZE))
+
+
 def _valid(header: RblHeader) -> bool:
     return header.magic == MAGIC and header.crc_ok
 
 
 def _has_raw_crc(header: RblHeader) -> bool:
     return header.algo2 & ALGO2_MASK == ALGO2_CRC
+
+
+def _damaged(step: Round) -> bool:
+    """Whether decoding ends here with an error. Raises `HazardError` when it ends otherwise."""
+    if step.hang:
+        raise HazardError(step.hang)
+    if step.crash:
+        raise CrashError(step.crash)
+    return step.damaged

@@ -79,7 +79,7 @@ class QbootFacts:
         code = self.product_code
         if code is not None and not (len(code) <= MAX_PRODUCT_CODE and code.isascii() and code.isprintable()):
             raise LayoutError(
-                f"bootloader.qboot: product_code must be at most {MAX_PRODUCT_CODE} printable ASCII"
+                f"bootloader.qboot: product_code must be ASCII text of at most {MAX_PRODUCT_CODE} characters"
             )
         for name, value, limit in (
             ("shell_seconds", self.shell_seconds, MAX_SHELL_SECONDS),

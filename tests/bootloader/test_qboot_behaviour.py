@@ -77,8 +77,9 @@ def test_every_algorithm_is_installed_once(
     assert board.partition("wifi_image").read(0, size) == app_image(size, 3)
     assert board.installed("wifi_image") == RblHeader.unpack(package)
     assert sign(board, package) == 0
-    again, _ = booted(board)
+    again, result = booted(board)
     assert "erase" not in again
+    assert result.diagnosis == ""
 
 
 @pytest.mark.parametrize("path", sorted((DATA / "qboot").glob("d_100k*.rbl")), ids=lambda path: path.stem)
@@ -269,7 +270,7 @@ def test_application_is_restored_from_factory(board: Board) -> None:
     wipe(board, "app")
     console, result = booted(board)
     assert "Qboot resume success from factory." in console
-    assert result.outcome is BootOutcome.JUMP
+    assert (result.outcome, result.diagnosis) == (BootOutcome.JUMP, "")
     assert board.installed("app") == board.installed("factory")
 
 
@@ -306,6 +307,7 @@ def test_old_sign_survives_a_download_that_ends_on_an_erase_block(board: Board, 
     console, result = booted(board)
     assert "erase" not in console
     assert result.outcome is BootOutcome.JUMP
+    assert "counts as released, but 'app' does not hold it" in result.diagnosis
     header = board.installed("app")
     assert header is not None
     assert header.version_text == "2.0.0"
