@@ -10,13 +10,14 @@ from typing import Final
 
 from cloudsdk.errors import CloudSdkError, FlashError
 from cloudsdk.ota.errors import PackageKeyError
-from cloudsdk.ota.header import HEADER_SIZE, RblHeader
+from cloudsdk.ota.header import HEADER_SIZE, Flavour, RblHeader
 from cloudsdk.ota.keys import PackageKeys, parse_key_file
 from cloudsdk.ota.pack import pack
-from cloudsdk.ota.rt_ota import header_offset
 from flash_images import samples
+from sim.bootloader import kinds
+from sim.bootloader.decoded import DecodeCache
 from sim.bootloader.outcome import BootResult
-from sim.bootloader.rt_ota import APP, BOOTLOADER, boot
+from sim.bootloader.rt_ota import APP, BOOTLOADER, FACTORY
 from sim.flash.fal import FalPartition, FalTable, encode_table
 from sim.flash.images import image_path, open_images
 from sim.flash.layout import BoardLayout, load_layout, save_layout
@@ -44,17 +45,24 @@ class PartitionNameError(BoardError):
 
 @dataclass(slots=True)
 class Board:
-    """A powered board. `power` counts flash operations and can cut them."""
+    """A powered board. `power` counts flash operations and can cut them.
+
+    `cache` keeps what its bootloader decodes; boards that boot one after the other may share one.
+    """
 
     layout: BoardLayout
     partitions: FalTable
     power: PowerSupply
     keys: PackageKeys = field(default_factory=PackageKeys)
+    cache: DecodeCache | None = None
 
-    def boot(self, console: Callable[[str], None]) -> BootResult:
-        """Power on or reset: run the bootloader. Raises `PowerCut` when the supply is told to fail."""
+    def boot(self, console: Callable[[str], None], *, factory_key: bool = False) -> BootResult:
+        """Power on or reset: run the bootloader. Raises `PowerCut` when the supply is told to fail.
+
+        `factory_key` is whether QBoot's factory key is held down.
+        """
         self.power.restore()
-        return boot(self.partitions, self.keys, console)
+        return kinds.boot(self.partitions, self.keys, console, cache=self.cache, factory_key=factory_key)
 
     def partition(self, name: str) -> FalPartition:
         """The partition of that name. Raises `PartitionNameError`, which lists the ones there are."""
@@ -67,19 +75,20 @@ class Board:
         return found
 
     def installed(self, name: str) -> RblHeader | None:
-        """The valid firmware header of a partition, or None."""
-        partition = self.partition(name)
-        header = RblHeader.unpack(partition.read(header_offset(partition), HEADER_SIZE))
-        return header if header.crc_ok else None
+        """The firmware header of a partition if it is valid to the board's bootloader, or None."""
+        return kinds.installed(self.layout.bootloader, self.partition(name))
 
 
 def make_board(
-    layout: BoardLayout, pages: dict[str, PageStore] | None = None, keys: PackageKeys | None = None
+    layout: BoardLayout,
+    pages: dict[str, PageStore] | None = None,
+    keys: PackageKeys | None = None,
+    cache: DecodeCache | None = None,
 ) -> Board:
     """A board over the given contents by device name; without any, in erased memory."""
     power = PowerSupply()
     devices = make_devices(layout.devices, power, pages)
-    return Board(layout, FalTable(layout, devices), power, keys or PackageKeys())
+    return Board(layout, FalTable(layout, devices), power, keys or PackageKeys(), cache)
 
 
 def install(board: Board, name: str, raw: bytes, *, version: str, timestamp: int) -> None:
@@ -87,26 +96,53 @@ def install(board: Board, name: str, raw: bytes, *, version: str, timestamp: int
 
     Raises `FlashError` when it does not fit.
     """
-    partition = board.partition(name)
-    if len(raw) + HEADER_SIZE > partition.size:
-        raise FlashError(
-            f"{len(raw)} bytes and a header do not fit partition {name!r} of {partition.size} bytes"
-        )
-    package = pack(raw, name=name, version=version, timestamp=timestamp)
-    partition.erase(0, partition.size)
-    partition.write(0, raw)
-    partition.write(header_offset(partition), package[:HEADER_SIZE])
+    package = pack(raw, name=name, version=version, timestamp=timestamp, flavour=_flavour(board))
+    _program(board.partition(name), raw, package[:HEADER_SIZE])
 
 
 def furnish(board: Board, *, app_version: str | None) -> None:
-    """Give a new board its bootloader and, unless None, an application of that version."""
+    """Give a new board its bootloader and, unless None, an application of that version.
+
+    A bootloader that restores from partition `factory` finds the same application there. QBoot has no header
+    of its own, and its `factory` holds a package.
+    """
     layout = board.layout
-    boot_image = samples.bootloader(encode_table(layout.partitions))
     facts = layout.bootloader
-    install(board, BOOTLOADER, boot_image, version=facts.version, timestamp=facts.timestamp)
-    if app_version is not None:
-        image = samples.application(app_version, link_address=layout.app.link_address)
-        install(board, APP, image, version=app_version, timestamp=APP_TIMESTAMP)
+    is_qboot = facts.kind == "qboot"
+    boot_image = samples.bootloader(encode_table(layout.partitions))
+    if is_qboot:
+        _program(board.partition(BOOTLOADER), boot_image)
+    else:
+        install(board, BOOTLOADER, boot_image, version=facts.version, timestamp=facts.timestamp)
+    if app_version is None:
+        return
+    image = samples.application(app_version, link_address=layout.app.link_address)
+    install(board, APP, image, version=app_version, timestamp=APP_TIMESTAMP)
+    factory = board.partitions.find(FACTORY)
+    if factory is not None and is_qboot:
+        flavour = _flavour(board)
+        _program(
+            factory, pack(image, name=APP, version=app_version, timestamp=APP_TIMESTAMP, flavour=flavour)
+        )
+    elif facts.kind == "rt_ota+factory":
+        install(board, FACTORY, image, version=app_version, timestamp=APP_TIMESTAMP)
+
+
+def _flavour(board: Board) -> Flavour:
+    return "qboot" if board.layout.bootloader.kind == "qboot" else "official"
+
+
+def _program(partition: FalPartition, content: bytes, header: bytes = b"") -> None:
+    """Erase a partition and write `content` to its start and `header`, if any, to its end."""
+    if len(content) + len(header) > partition.size:
+        raise FlashError(
+            f"{len(content)} bytes{' and a header' if header else ''} do not fit partition "
+            f"{partition.name!r} of {partition.size} bytes"
+        )
+    partition.erase(0, partition.size)
+    partition.write(0, content)
+    if header:
+        partition.write(partition.size - len(header), header)
 
 
 # --- board directories ----------------------------------------------------------------------------------

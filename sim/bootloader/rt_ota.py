@@ -6,17 +6,14 @@ passes through it as the exception it is.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Final
-
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
 from cloudsdk import console
 from cloudsdk.errors import FlashError
 from cloudsdk.fal import Partition
 from cloudsdk.ota.codecs import fastlz, quicklz
-from cloudsdk.ota.codecs.fnv import FNV_SEED, fnv1a32
 from cloudsdk.ota.codecs.framing import BLOCK_LENGTH
 from cloudsdk.ota.errors import CodecError
 from cloudsdk.ota.header import HEADER_SIZE, NAME_OFFSET, Compression, Encryption, RblHeader
@@ -32,38 +29,71 @@ from cloudsdk.ota.rt_ota import (
     header_offset,
     printed_version,
 )
-from sim.bootloader.outcome import BootOutcome, BootResult
+from sim.bootloader.body import decrypted
+from sim.bootloader.decoded import DecodeCache, DecodeKey
+from sim.bootloader.outcome import BootOutcome, BootResult, CrashError, diagnosed
 from sim.flash.fal import FalTable, table_lines
 
 OTA_VERSION: Final = "0.2.1"
 FAL_VERSION: Final = "0.2.0"
 APP: Final = "app"
 BOOTLOADER: Final = "bootloader"
+FACTORY: Final = "factory"
+COMMAND_LINE: Final = "msh />"
 CHUNK: Final = 4096  # bytes of raw firmware per write
 MAX_DECODED: Final = 65536  # bytes of one block that are decoded to see how far it would overrun
 _LINK_RANGE: Final = range(0x08010000, 0x08080001)
 _DECODERS: Final = {Compression.QUICKLZ: quicklz.decompress, Compression.FASTLZ: fastlz.decompress}
 
 
-class _CrashError(HazardError):
-    """The original would overrun a buffer."""
-
-
 class _UpgradeFailedError(Exception):
     """The upgrade is given up; everything was printed."""
 
 
-def boot(partitions: FalTable, keys: PackageKeys, write: Callable[[str], None]) -> BootResult:
-    """Run the bootloader once. Raises `PowerCut` from the flash it is given."""
-    return _Bootloader(partitions, keys, write).run()
+def boot(
+    partitions: FalTable,
+    keys: PackageKeys,
+    write: Callable[[str], None],
+    *,
+    cache: DecodeCache | None = None,
+    factory: bool = False,
+) -> BootResult:
+    """Run the bootloader once. Raises `PowerCut` from the flash it is given.
+
+    `cache` keeps what was decoded and hashed for later boots. With `factory`, an application that does not
+    verify is replaced by the firmware in partition `factory`; the recorded bootloader has no such logic
+    (rbl-format 3.3), so the lines of the recovery are this project's own, in the style of the others.
+    """
+    return _Bootloader(partitions, keys, write, cache or DecodeCache(), factory=factory).run()
+
+
+class _RtOta(RtOta):
+    """The library, hashing the same content only once."""
+
+    def __init__(self, partitions: FalTable, write: Callable[[str], None], cache: DecodeCache) -> None:
+        super().__init__(partitions, write, version=OTA_VERSION)
+        self._cache = cache
+
+    def raw_hash(self, partition: Partition, header: RblHeader) -> int:
+        return self._cache.fnv1a32(b"".join(self._content(partition, 0, header.raw_size, "firmware")))
 
 
 class _Bootloader:
-    def __init__(self, partitions: FalTable, keys: PackageKeys, write: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        partitions: FalTable,
+        keys: PackageKeys,
+        write: Callable[[str], None],
+        cache: DecodeCache,
+        *,
+        factory: bool,
+    ) -> None:
         self._partitions = partitions
         self._keys = keys
         self._write = write
-        self._ota = RtOta(partitions, write, version=OTA_VERSION)
+        self._cache = cache
+        self._factory = factory
+        self._ota = _RtOta(partitions, write, cache)
 
     def _info(self, text: str) -> None:
         self._write(console.ota_info(text))
@@ -77,9 +107,15 @@ class _Bootloader:
         self._start()
         try:
             app_good = self._ota_main()
-        except HazardError as exc:
-            outcome = BootOutcome.CRASH if isinstance(exc, _CrashError) else BootOutcome.HANG
-            return BootResult(outcome, diagnosis=str(exc))
+        except HazardError as hazard:
+            return diagnosed(hazard)
+        if self._factory and not app_good:
+            self._write(COMMAND_LINE)
+            return BootResult(
+                BootOutcome.HALT,
+                diagnosis=f"neither '{APP}' nor '{FACTORY}' holds firmware that verifies: "
+                "the bootloader waits in its command line",
+            )
         return self._jump(app_good)
 
     def _start(self) -> None:
@@ -114,7 +150,8 @@ class _Bootloader:
                     self._error("ota_main:78", "OTA upgrade failed!")
         if not self._ota.verify(APP):
             self._error("ota_main:116", "App verify failed! Need to recovery factory firmware.")
-            return False
+            if not (self._factory and self._recover()):
+                return False
         if download is not None:
             with contextlib.suppress(FlashError):  # the good application is started all the same
                 download.erase(0, min(CLEARED, download.size))
@@ -174,7 +211,7 @@ class _Bootloader:
         )
         self._info(f"OTA firmware({name}) upgrade{versions} startup.")
         self._check_algorithm(header)
-        package = _DownloadedPackage(download, header, self._keys)
+        package = _DownloadedPackage(download, header, self._keys, self._cache)
         try:
             self._check_content(package, destination)
             self._install(package, destination)
@@ -204,13 +241,13 @@ class _Bootloader:
 
     def _check_content(self, package: "_DownloadedPackage", destination: Partition) -> None:
         """Pass A: decode everything and compare the hash; nothing is erased before this succeeds."""
-        value, hashed = FNV_SEED, 0
+        missing, pieces = package.header.raw_size, []
         for index, chunk in enumerate(package.chunks()):
             if index == 0:
                 self._custom_verify(package, destination, chunk.data)
-            piece = chunk.data[: package.header.raw_size - hashed]
-            value = fnv1a32(piece, value)
-            hashed += len(piece)
+            pieces.append(chunk.data[:missing])
+            missing -= len(pieces[-1])
+        value = self._cache.fnv1a32(b"".join(pieces))
         if value != package.header.raw_hash:
             self._error(
                 package.line(plain=901, decompressed=1231),
@@ -233,19 +270,27 @@ class _Bootloader:
 
     def _install(self, package: "_DownloadedPackage", destination: Partition) -> None:
         """Pass B: erase, write, verify, and only then the header at the tail."""
-        header, size = package.header, package.header.raw_size
-        block = destination.block_size
-        self._info(f"The partition '{destination.name}' is erasing.")
-        destination.erase(0, size)
-        if -(-size // block) * block < destination.size:
-            destination.erase(destination.size - block, block)
-        self._info(f"The partition '{destination.name}' erase success.")
+        header = package.header
+        self._erase(destination, header.raw_size)
         written = 0
         for chunk in package.chunks():
             destination.write(written, chunk.data)
             self._draw(chunk.offset, header.body_size)
             written += len(chunk.data)
         self._draw(package.done, header.body_size)
+        self._seal(destination, header)
+
+    def _erase(self, destination: Partition, size: int) -> None:
+        """Erase `size` bytes and the block of the header, which may be among them (3.4a)."""
+        block = destination.block_size
+        self._info(f"The partition '{destination.name}' is erasing.")
+        destination.erase(0, size)
+        if -(-size // block) * block < destination.size:
+            destination.erase(destination.size - block, block)
+        self._info(f"The partition '{destination.name}' erase success.")
+
+    def _seal(self, destination: Partition, header: RblHeader) -> None:
+        """Verify what was written, then write the header at the tail."""
         value = self._ota.raw_hash(destination, header)
         if value != header.raw_hash:
             self._error(
@@ -261,6 +306,35 @@ class _Bootloader:
             self._info(console.CURSOR_UP_2)
         self._info(f"OTA Write: {console.progress_bar(console.percent(done, total))}")
 
+    # --- recovery -----------------------------------------------------------------------------------
+
+    def _recover(self) -> bool:
+        """Copy verified firmware from `factory` to `app`, header last; returns whether `app` is good now."""
+        factory, app = self._partitions.find(FACTORY), self._partitions.find(APP)
+        if factory is None or app is None or not self._ota.verify(FACTORY):
+            self._error("ota_main", f"Recovery failed! No valid firmware in partition '{FACTORY}'.")
+            return False
+        header = RblHeader.unpack(factory.read(header_offset(factory), HEADER_SIZE))
+        if header.raw_size + HEADER_SIZE > app.size:
+            self._error(
+                "ota_main",
+                f"Recovery failed! The partition ({app.device_name}) has no space "
+                f"(unless {header.raw_size + HEADER_SIZE}).",
+            )
+            return False
+        self._info(f"Factory firmware({printed_version(header)}) recovery startup.")
+        try:
+            self._erase(app, header.raw_size)
+            for offset in range(0, header.raw_size, CHUNK):
+                app.write(offset, factory.read(offset, min(CHUNK, header.raw_size - offset)))
+                self._draw(offset, header.raw_size)
+            self._draw(header.raw_size, header.raw_size)
+            self._seal(app, header)
+        except (_ContentError, FlashError):
+            self._error("ota_main", f"Recovery failed! Factory firmware copy to partition({APP}) error!")
+            return False
+        return self._ota.verify(APP)
+
 
 class _ContentError(Exception):
     """The package's content is refused; the specific line was printed."""
@@ -273,15 +347,24 @@ class _Chunk:
     offset: int
     data: bytes
 
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+
+#: Ends with the number of body bytes that were consumed.
+_Chunks = Generator[_Chunk, None, int]
+
 
 class _DownloadedPackage:
     """The package in `download`, decoded chunk by chunk in the original's way."""
 
-    def __init__(self, download: Partition, header: RblHeader, keys: PackageKeys) -> None:
+    def __init__(self, download: Partition, header: RblHeader, keys: PackageKeys, cache: DecodeCache) -> None:
         self.header = header
-        self.done = 0  # bytes of the body that the last pass has consumed
+        self.done = 0  # bytes of the body that the last complete pass has consumed
         self._download = download
         self._keys = keys
+        self._cache = cache
 
     def line(self, *, plain: int, decompressed: int) -> str:
         """`function:line` of an error, which has a twin in the path that decompresses (3.4a)."""
@@ -289,79 +372,71 @@ class _DownloadedPackage:
             return f"decrypt_dcmprs_fw_from_dl_part:{decompressed}"
         return f"copy_fw_from_dl_part:{plain}"
 
-    def chunks(self) -> Iterator[_Chunk]:
-        """One pass over the package from its start."""
-        self.done = 0
-        return self._decompressed() if self.header.compression_bits else self._plain()
+    def chunks(self) -> Generator[_Chunk, None, None]:
+        """One pass over the package from its start.
 
-    def _reader(self) -> "_BodyReader":
-        return _BodyReader(self._download, self.header, self._keys)
+        Raises `CrashError` and `_ContentError`, `CodecError` for a damaged block and `FlashError` for a body
+        that is not there.
+        """
+        header = self.header
+        # The original reads whole chunks, so a last partial cipher block is decrypted with what follows it.
+        length = min(-(-header.body_size // CHUNK) * CHUNK, self._download.size - HEADER_SIZE)
+        stored = self._download.read(HEADER_SIZE, length)
+        key = DecodeKey("rt_ota", header.pack(), self._keys)
+        self.done = yield from self._cache.decoded(key, stored, lambda: self._decode(stored))
 
-    def _plain(self) -> Iterator[_Chunk]:
-        """Whole chunks of the body, padding included, as they are written."""
-        total = self.header.body_size
-        if total > self.header.raw_size + CHUNK:
-            raise _CrashError(
-                f"the body of {total} bytes decodes to more than a chunk beyond the raw size of "
-                f"{self.header.raw_size} bytes (rbl-format 3.4)"
+    def _decode(self, stored: bytes) -> _Chunks:
+        body = decrypted(self.header, stored, self._keys)
+        return (_decompressed if self.header.compression_bits else _plain)(self.header, body)
+
+
+def _plain(header: RblHeader, body: bytes) -> _Chunks:
+    """Whole chunks of the body, padding included, as they are written."""
+    total = header.body_size
+    if total > header.raw_size + CHUNK:
+        raise CrashError(
+            f"the body of {total} bytes decodes to more than a chunk beyond the raw size of "
+            f"{header.raw_size} bytes (rbl-format 3.4)"
+        )
+    for offset in range(0, total, CHUNK):
+        yield _Chunk(offset, _part(body, offset, min(offset + CHUNK, total)))
+    return total
+
+
+def _decompressed(header: RblHeader, body: bytes) -> _Chunks:
+    """Big-endian length and block, one after the other (2.1). A non-zero first length byte is padding."""
+    decode = _DECODERS[Compression(header.compression_bits)]
+    total, done = header.body_size, 0
+    while (start := done + BLOCK_LENGTH.size) <= total:
+        prefix = _part(body, done, start)
+        if prefix[0]:
+            return total
+        (length,) = BLOCK_LENGTH.unpack(prefix)
+        if length == 0:  # zero padding: the bar stays below 100 %
+            break
+        if BLOCK_LENGTH.size + length > BLOCK_BUFFER:
+            raise CrashError(
+                f"a compressed block of {length} bytes overruns the bootloader's buffer of "
+                f"{BLOCK_BUFFER} bytes (rbl-format 3.4)"
             )
-        reader = self._reader()
-        for offset in range(0, total, CHUNK):
-            length = min(CHUNK, total - offset)
-            self.done = offset + length
-            yield _Chunk(offset, reader.read(length))
-
-    def _decompressed(self) -> Iterator[_Chunk]:
-        """Big-endian length and block, one after the other (2.1). A non-zero first length byte is padding."""
-        decode = _DECODERS[Compression(self.header.compression_bits)]
-        total = self.header.body_size
-        reader = self._reader()
-        while self.done + BLOCK_LENGTH.size <= total:
-            prefix = reader.read(BLOCK_LENGTH.size)
-            if prefix[0]:
-                self.done = total
-                break
-            (length,) = BLOCK_LENGTH.unpack(prefix)
-            if length == 0:  # zero padding: the bar stays below 100 %
-                break
-            if BLOCK_LENGTH.size + length > BLOCK_BUFFER:
-                raise _CrashError(
-                    f"a compressed block of {length} bytes overruns the bootloader's buffer of "
-                    f"{BLOCK_BUFFER} bytes (rbl-format 3.4)"
-                )
-            end = self.done + BLOCK_LENGTH.size + length
-            if end > total:
-                raise _ContentError
-            data = decode(reader.read(length), MAX_DECODED)
-            if len(data) > CHUNK:
-                raise _CrashError(
-                    f"a block of {len(data)} raw bytes overruns the bootloader's buffer of {CHUNK} bytes "
-                    "(rbl-format 3.4)"
-                )
-            start, self.done = self.done, end
-            yield _Chunk(start, data)
+        end = start + length
+        if end > total:
+            raise _ContentError
+        data = decode(_part(body, start, end), MAX_DECODED)
+        if len(data) > CHUNK:
+            raise CrashError(
+                f"a block of {len(data)} raw bytes overruns the bootloader's buffer of {CHUNK} bytes "
+                "(rbl-format 3.4)"
+            )
+        yield _Chunk(done, data)
+        done = end
+    return done
 
 
-class _BodyReader:
-    """Sequential reads of the body, decrypted."""
-
-    def __init__(self, download: Partition, header: RblHeader, keys: PackageKeys) -> None:
-        self._download = download
-        self._position = HEADER_SIZE
-        self._ready = b""
-        self._decryptor: CipherContext | None = None
-        if header.encryption_bits == Encryption.AES256:
-            self._decryptor = Cipher(algorithms.AES(keys.key), modes.CBC(keys.iv)).decryptor()
-
-    def read(self, length: int) -> bytes:
-        while len(self._ready) < length:
-            stored = self._download.read(self._position, min(CHUNK, self._download.size - self._position))
-            if not stored:
-                raise FlashError("the package body reaches beyond the download partition")
-            self._position += len(stored)
-            self._ready += self._decryptor.update(stored) if self._decryptor is not None else stored
-        data, self._ready = self._ready[:length], self._ready[length:]
-        return data
+def _part(body: bytes, start: int, end: int) -> bytes:
+    if end > len(body):
+        raise FlashError("the package body reaches beyond the download partition")
+    return body[start:end]
 
 
 def _destination(header: RblHeader) -> str:

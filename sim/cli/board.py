@@ -14,7 +14,7 @@ from sim.cli.board_env import env
 from sim.cli.keys import GivenKeys, key_options
 from sim.cli.output import echo_console, echo_json, json_option
 from sim.flash.fal import table_lines
-from sim.flash.layout import load_board
+from sim.flash.layout import BOOTLOADER_KINDS, load_board, with_bootloader
 from sim.flash.power import CutMoment, FlashOperation, PowerCut
 
 
@@ -46,6 +46,9 @@ _directory = click.argument("directory", metavar="DIR", type=click.Path(path_typ
 @click.option(
     "--board", "layout", default="iot-board", show_default=True, help="Board name, or a layout file."
 )
+@click.option(
+    "--bootloader", type=click.Choice(BOOTLOADER_KINDS), help="Another bootloader than the layout names."
+)
 @click.option("--app-version", default="1.0.0", show_default=True, help="Version of the application in it.")
 @click.option("--blank", is_flag=True, help="Only the bootloader, no application.")
 @key_options
@@ -53,6 +56,7 @@ _directory = click.argument("directory", metavar="DIR", type=click.Path(path_typ
 def new(
     directory: Path,
     layout: str,
+    bootloader: str | None,
     app_version: str,
     blank: bool,
     given: GivenKeys,
@@ -60,6 +64,8 @@ def new(
 ) -> None:
     """Make a board in DIR: bootloader, application, everything else erased."""
     facts = load_board(layout)
+    if bootloader is not None:
+        facts = with_bootloader(facts, bootloader)
     keys = given.keys if given.source != "default" else None
     create_board(directory, facts, app_version=None if blank else app_version, keys=keys)
     if as_json:
@@ -69,6 +75,7 @@ def new(
             {
                 "directory": str(directory),
                 "board": facts.name,
+                "bootloader": facts.bootloader.kind,
                 "app_version": None if blank else app_version,
                 "devices": devices,
                 "partitions": partitions,

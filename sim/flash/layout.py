@@ -6,7 +6,7 @@ Layouts are YAML. The ones that come with the package are loaded by name, others
 import io
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -31,6 +31,11 @@ class LayoutError(CloudSdkError):
     exit_status: ClassVar[int] = 2
 
 
+def _require_one_of(what: str, value: object, known: tuple[object, ...]) -> None:
+    if value not in known:
+        raise LayoutError(f"{what} {value!r} is not one of {', '.join(map(str, known))}")
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionEntry:
     """One row of the partition table. `offset` (from the start of the device) and `length` are bytes."""
@@ -41,13 +46,67 @@ class PartitionEntry:
     length: int
 
 
+BOOTLOADER_KINDS: Final = ("rt_ota", "rt_ota+factory", "qboot")
+QBOOT_SIGNS: Final = ("v1.0.5", "wdfk-1.1")
+QBOOT_SIGN_ALIGNS: Final = (4, 8, 16, 32)  # bytes
+MAX_PRODUCT_CODE: Final = 23  # characters; the header field ends with a NUL (rbl-format 1)
+MAX_SHELL_SECONDS: Final = 3600
+_U32_MAX: Final = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class QbootFacts:
+    """How QBoot was configured when it was built (rbl-format 5.1). Raises `LayoutError`.
+
+    `sign_align` is bytes, None the default of the sign. A package must carry `product_code` if there is one.
+    With `shell_seconds`, QBoot waits that long for a key and ends in its shell. `app_address` is a bus
+    address, None where the application is linked; QBoot's own default is 0x08020000. An entry is started when
+    its top 8 bits are those of `code_region` and the stack pointer lies in the first MiB of `ram_region`.
+    """
+
+    sign: str = "v1.0.5"
+    sign_align: int | None = None
+    product_code: str | None = None
+    shell_seconds: int = 0
+    app_address: int | None = None
+    code_region: int = 0x08000000
+    ram_region: int = 0x20000000
+
+    def __post_init__(self) -> None:
+        _require_one_of("bootloader.qboot: sign", self.sign, QBOOT_SIGNS)
+        if self.sign_align is not None:
+            _require_one_of("bootloader.qboot: sign_align", self.sign_align, QBOOT_SIGN_ALIGNS)
+        code = self.product_code
+        if code is not None and not (len(code) <= MAX_PRODUCT_CODE and code.isascii() and code.isprintable()):
+            raise LayoutError(
+                f"bootloader.qboot: product_code must be ASCII text of at most {MAX_PRODUCT_CODE} characters"
+            )
+        for name, value, limit in (
+            ("shell_seconds", self.shell_seconds, MAX_SHELL_SECONDS),
+            ("app_address", self.app_address or 0, _U32_MAX),
+            ("code_region", self.code_region, _U32_MAX),
+            ("ram_region", self.ram_region, _U32_MAX),
+        ):
+            if not 0 <= value <= limit:
+                raise LayoutError(f"bootloader.qboot: {name} must be 0 to {limit}, it is {value}")
+
+
 @dataclass(frozen=True, slots=True)
 class BootloaderFacts:
-    """What the bootloader's own package header says. Defaults: the recorded IoT Board (rbl-format 3.1)."""
+    """Which bootloader, and what its own package header says if it has one (rt_ota, rbl-format 3.1).
+
+    Defaults: the recorded IoT Board. `qboot` is for that kind only. Raises `LayoutError`.
+    """
 
     kind: str = "rt_ota"
     version: str = "1.3"
     timestamp: int = 1545134551  # seconds since 1970
+    qboot: QbootFacts | None = None
+
+    def __post_init__(self) -> None:
+        _require_one_of("bootloader: kind", self.kind, BOOTLOADER_KINDS)
+        if self.qboot is not None and self.kind != "qboot":
+            raise LayoutError(f"bootloader: qboot has no meaning for kind {self.kind}; remove it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +157,8 @@ class BoardLayout:
                 if _overlap(entry, other):
                     raise LayoutError(f"partition {entry.name!r} overlaps {other.name!r} on {entry.device}")
             placed[entry.name] = entry
+        if self.bootloader.kind == "rt_ota+factory" and "factory" not in placed:
+            raise LayoutError("bootloader rt_ota+factory needs a partition 'factory'; add one")
 
 
 def _require_name(what: str, name: str) -> None:
@@ -134,6 +195,13 @@ def _overlap(one: PartitionEntry, other: PartitionEntry) -> bool:
         and one.offset < other.offset + other.length
         and other.offset < one.offset + one.length
     )
+
+
+def with_bootloader(layout: BoardLayout, kind: str) -> BoardLayout:
+    """The same board with another bootloader, its options the defaults. Raises `LayoutError`."""
+    if kind == layout.bootloader.kind:
+        return layout
+    return replace(layout, bootloader=replace(layout.bootloader, kind=kind, qboot=None))
 
 
 def load_board(name_or_path: str | Path) -> BoardLayout:
@@ -198,6 +266,16 @@ _DEVICE: Final[_Fields] = {
 }
 _PARTITION: Final[_Fields] = {"name": str, "device": str, "offset": int, "length": int}
 _BOOTLOADER: Final[_Fields] = {"kind": str, "version": str, "timestamp": int}
+_BOOTLOADER_OPTIONS: Final[_Fields] = {"qboot": dict}
+_QBOOT_OPTIONS: Final[_Fields] = {
+    "sign": str,
+    "sign_align": int,
+    "product_code": str,
+    "shell_seconds": int,
+    "app_address": int,
+    "code_region": int,
+    "ram_region": int,
+}
 _APP: Final[_Fields] = {"link_address": int}
 _KERNEL: Final[_Fields] = {"version": str, "build": str}
 _BOARD: Final[_Fields] = {
@@ -220,10 +298,17 @@ def _layout(document: object) -> BoardLayout:
         board["description"],
         _rows(board["devices"], "devices", _DEVICE, FlashGeometry),
         _rows(board["partitions"], "partitions", _PARTITION, PartitionEntry),
-        BootloaderFacts(**_fields(board["bootloader"], "bootloader", _BOOTLOADER)),
+        _bootloader(board["bootloader"]),
         AppFacts(**_fields(board["app"], "app", _APP)),
         KernelFacts(**_fields(board["kernel"], "kernel", _KERNEL)),
     )
+
+
+def _bootloader(value: object) -> BootloaderFacts:
+    facts = dict(_fields(value, "bootloader", _BOOTLOADER, _BOOTLOADER_OPTIONS))
+    if "qboot" in facts:
+        facts["qboot"] = QbootFacts(**_fields(facts["qboot"], "bootloader.qboot", _NONE, _QBOOT_OPTIONS))
+    return BootloaderFacts(**facts)
 
 
 _Row = TypeVar("_Row")
@@ -263,7 +348,16 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(
     _Address, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:int", f"0x{value:08X}")
 )
-_HEXADECIMAL: Final = {"address", "size", "offset", "length", "link_address"}
+_HEXADECIMAL: Final = {
+    "address",
+    "size",
+    "offset",
+    "length",
+    "link_address",
+    "app_address",
+    "code_region",
+    "ram_region",
+}
 
 
 def format_layout(layout: BoardLayout) -> str:
@@ -275,4 +369,6 @@ def format_layout(layout: BoardLayout) -> str:
 
 
 def _with_addresses(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: _Address(value) if key in _HEXADECIMAL else value for key, value in items}
+    return {
+        key: _Address(value) if key in _HEXADECIMAL else value for key, value in items if value is not None
+    }

@@ -138,3 +138,15 @@ def test_damaged_image_file_is_named(cli: Cli, board: Path) -> None:
     image = board / "nor_flash.bin"
     image.write_bytes(image.read_bytes()[:-1])
     assert "nor_flash" in one_line_error(cli("board", "boot", "b"), 1, "flash.image")
+
+
+def test_another_bootloader(cli: Cli) -> None:
+    made = cli("board", "new", "b", "--bootloader", "qboot", "--json")
+    assert json.loads(made.stdout)["bootloader"] == "qboot"
+    assert (
+        cli("board", "write", "b", "download", DATA / "rbl/qboot/d_100k_fw__quicklz__aes.rbl").returncode == 0
+    )
+    result = boot(cli)
+    assert "Release firmware success from download to app." in str(result["console"])
+    error = one_line_error(cli("board", "new", "c", "--bootloader", "rt_ota+factory"), 2, "layout.invalid")
+    assert "needs a partition 'factory'" in error
