@@ -64,6 +64,7 @@ class Session:
         profile: Profile = MANUAL,
         limits: Limits | None = None,
         make_ota: Callable[[PartitionTable, Callable[[str], None]], RtOta] = application_ota,
+        make_download: Callable[[DownloadContext, TaskFirmware], Download] = Download,
     ) -> None:
         self.activated = False
         self.activation_failures = 0
@@ -76,6 +77,7 @@ class Session:
         self._limits = limits or Limits()
         self._effects: list[ev.Effect] = []
         self._ota = make_ota(storage.partitions, self._text)
+        self._make_download = make_download
         self._published = 0
         self._started = False
         self._over = False  # reset or given up: nothing is done any more
@@ -477,7 +479,7 @@ class Session:
             limits=self._limits,
             write=self._text,
         )
-        self._download = Download(context, firmware)
+        self._download = self._make_download(context, firmware)
         self._attempt(self._download)
 
     @property

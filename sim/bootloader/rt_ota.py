@@ -55,10 +55,12 @@ class _UpgradeFailedError(Exception):
 
 def boot(partitions: FalTable, keys: PackageKeys, write: Callable[[str], None]) -> BootResult:
     """Run the bootloader once. Raises `PowerCut` from the flash it is given."""
-    return _Bootloader(partitions, keys, write).run()
+    return Bootloader(partitions, keys, write).run()
 
 
-class _Bootloader:
+class Bootloader:
+    """One boot: a step each for what the original does (rbl-format 3.2)."""
+
     def __init__(self, partitions: FalTable, keys: PackageKeys, write: Callable[[str], None]) -> None:
         self._partitions = partitions
         self._keys = keys
@@ -174,7 +176,7 @@ class _Bootloader:
         )
         self._info(f"OTA firmware({name}) upgrade{versions} startup.")
         self._check_algorithm(header)
-        package = _DownloadedPackage(download, header, self._keys)
+        package = DownloadedPackage(download, header, self._keys)
         try:
             self._check_content(package, destination)
             self._install(package, destination)
@@ -202,7 +204,7 @@ class _Bootloader:
         self._error(f"fw_algo_support_check:{failure[0]}", failure[1])
         raise _UpgradeFailedError
 
-    def _check_content(self, package: "_DownloadedPackage", destination: Partition) -> None:
+    def _check_content(self, package: "DownloadedPackage", destination: Partition) -> None:
         """Pass A: decode everything and compare the hash; nothing is erased before this succeeds."""
         value, hashed = FNV_SEED, 0
         for index, chunk in enumerate(package.chunks()):
@@ -219,7 +221,7 @@ class _Bootloader:
             )
             raise _ContentError
 
-    def _custom_verify(self, package: "_DownloadedPackage", destination: Partition, first: bytes) -> None:
+    def _custom_verify(self, package: "DownloadedPackage", destination: Partition, first: bytes) -> None:
         if destination.name != APP:
             self._info(f"The dest part name: {destination.name}, it does not need to custom verity.")
             return
@@ -231,21 +233,31 @@ class _Bootloader:
             self._error(package.line(plain=871, decompressed=1181), "Custom verify RAW firmware failed!")
             raise _ContentError
 
-    def _install(self, package: "_DownloadedPackage", destination: Partition) -> None:
+    def _install(self, package: "DownloadedPackage", destination: Partition) -> None:
         """Pass B: erase, write, verify, and only then the header at the tail."""
-        header, size = package.header, package.header.raw_size
+        self._erase(destination, package.header.raw_size)
+        self._copy(package, destination)
+        self._check_copy(package.header, destination)
+        destination.write(header_offset(destination), package.header.pack())
+
+    def _erase(self, destination: Partition, size: int) -> None:
         block = destination.block_size
         self._info(f"The partition '{destination.name}' is erasing.")
         destination.erase(0, size)
         if -(-size // block) * block < destination.size:
             destination.erase(destination.size - block, block)
         self._info(f"The partition '{destination.name}' erase success.")
+
+    def _copy(self, package: "DownloadedPackage", destination: Partition) -> None:
+        total = package.header.body_size
         written = 0
         for chunk in package.chunks():
             destination.write(written, chunk.data)
-            self._draw(chunk.offset, header.body_size)
+            self._draw(chunk.offset, total)
             written += len(chunk.data)
-        self._draw(package.done, header.body_size)
+        self._draw(package.done, total)
+
+    def _check_copy(self, header: RblHeader, destination: Partition) -> None:
         value = self._ota.raw_hash(destination, header)
         if value != header.raw_hash:
             self._error(
@@ -254,7 +266,6 @@ class _Bootloader:
                 f"failed on partition '{destination.name}'.",
             )
             raise _ContentError
-        destination.write(header_offset(destination), header.pack())
 
     def _draw(self, done: int, total: int) -> None:
         if done:
@@ -274,7 +285,7 @@ class _Chunk:
     data: bytes
 
 
-class _DownloadedPackage:
+class DownloadedPackage:
     """The package in `download`, decoded chunk by chunk in the original's way."""
 
     def __init__(self, download: Partition, header: RblHeader, keys: PackageKeys) -> None:

@@ -5,7 +5,7 @@ are what `new` means; `old` is what their partitions held before.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -18,7 +18,7 @@ from cloudsdk.profile import MANUAL, Profile
 from cloudsdk.session import INITIAL_VERSION, Session, Storage
 from sim.application import ENV_PARTITION
 from sim.board import Board
-from sim.bootloader.outcome import BootOutcome
+from sim.bootloader.outcome import BootOutcome, BootResult
 from sim.bootloader.rt_ota import APP
 from sim.faults.powercut.model import Judgement, Verdict
 from sim.faults.powercut.sweep import EndlessError
@@ -62,7 +62,8 @@ class _Target:
 class Upgrade:
     """A board over `pages` (content by device name, not changed) with a task of `packages`, in this order.
 
-    Raises `UpgradeError` for packages that are damaged or do not belong on the board.
+    `boot` and `make_session`, which is called as `Session` is, are the bootloader and the SDK. Raises
+    `UpgradeError` for packages that are damaged or do not belong on the board.
     """
 
     def __init__(
@@ -73,11 +74,15 @@ class Upgrade:
         *,
         keys: PackageKeys | None = None,
         profile: Profile = MANUAL,
+        boot: Callable[[Board, Console], BootResult] = Board.boot,
+        make_session: Callable[..., Session] = Session,
     ) -> None:
         self.layout = layout
         self.packages = tuple(packages)
         self.profile = profile
         self.keys = keys or PackageKeys()
+        self._boot_board = boot
+        self._make_session = make_session
         self._pages = pages
         self._limits = Limits()
         board = self._board(self.world())
@@ -123,7 +128,7 @@ class Upgrade:
 
     def _boot(self, world: World, console: Console) -> Step:
         board = self._board(world)
-        result = board.boot(console)
+        result = self._boot_board(board, console)
         notes = _notes(world)
         booted = result.outcome is BootOutcome.JUMP
         boot = f"{result.outcome.value}: {result.diagnosis}" if result.diagnosis else result.outcome.value
@@ -138,7 +143,7 @@ class Upgrade:
         store = EasyFlashEnv(board.partition(ENV_PARTITION), console=console)
         store.init()
         storage = Storage(board.partitions, store)
-        session = Session(OfflinePort(), storage, profile=self.profile, limits=self._limits)
+        session = self._make_session(OfflinePort(), storage, profile=self.profile, limits=self._limits)
         try:
             reset = cloud.run(session, console)
         except OfflineError as exc:
