@@ -11,11 +11,13 @@ from typing import ClassVar, Final
 
 from cloudsdk.errors import CloudSdkError
 from cloudsdk.limits import Limits
-from cloudsdk.ota.header import RblHeader
+from cloudsdk.ota.header import HEADER_SIZE, RblHeader
 from cloudsdk.ota.keys import PackageKeys
 from cloudsdk.ota.package import read_package
+from cloudsdk.ota.rt_ota import DOWNLOAD
+from cloudsdk.ota.transport import rounded
 from cloudsdk.profile import MANUAL, Profile
-from cloudsdk.session import INITIAL_VERSION, Session, Storage
+from cloudsdk.session import INITIAL_VERSION, NO_FIRMWARE, Session, Storage
 from sim.application import ENV_PARTITION
 from sim.board import Board
 from sim.bootloader.outcome import BootOutcome, BootResult
@@ -33,7 +35,7 @@ _APPLICATION: Final = "application"
 
 
 class UpgradeError(CloudSdkError):
-    """A board and packages that make no upgrade."""
+    """A board and a package that make no upgrade."""
 
     code: ClassVar[str] = "powercut.subject"
     exit_status: ClassVar[int] = 2
@@ -63,7 +65,8 @@ class Upgrade:
     """A board over `pages` (content by device name, not changed) with a task of `packages`, in this order.
 
     `boot` and `make_session`, which is called as `Session` is, are the bootloader and the SDK. Raises
-    `UpgradeError` for packages that are damaged or do not belong on the board.
+    `PackageError` for a damaged package, `PartitionNameError` for one without a partition, and `UpgradeError`
+    for one that does not fit or that the device leaves out because it has that version.
     """
 
     def __init__(
@@ -174,6 +177,7 @@ class Upgrade:
         header = opened.header
         new = b"".join(opened.extract(self.keys.key, self.keys.iv))
         name = header.name_text
+        _require_upgrade(board, header, len(package))
         return _Target(name, _content(board, name, len(new)), new, header)
 
     def _state(self, board: Board, target: _Target) -> str:
@@ -184,6 +188,25 @@ class Upgrade:
         ):
             return _NEW
         return _OLD if partition.read(0, len(target.old)) == target.old else _DAMAGED
+
+
+def _require_upgrade(board: Board, header: RblHeader, size: int) -> None:
+    name, version = header.name_text, header.version_text
+    installed = board.installed(name)
+    if version == (installed.version_text if installed is not None else NO_FIRMWARE):
+        raise UpgradeError(
+            f"partition {name!r} holds version {version} already, and a device leaves out what it has; "
+            "give a package of another version"
+        )
+    for partition, needed in (
+        (board.partition(DOWNLOAD), rounded(size)),
+        (board.partition(name), header.raw_size + HEADER_SIZE),
+    ):
+        if needed > partition.size:
+            raise UpgradeError(
+                f"the package of {name!r} needs {needed} bytes of partition {partition.name!r}, which has "
+                f"{partition.size}; give a smaller one or another board"
+            )
 
 
 _NEW: Final = "new"

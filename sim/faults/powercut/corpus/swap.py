@@ -93,13 +93,14 @@ def _trial(planted: bool) -> Firmware:
 _BOTH: Final = {APP: OLD, STAGED: NEW}
 _WHERE: Final = "model of a swapping bootloader"
 _MIXED: Final = frozenset({Verdict.SILENT_CORRUPTION})
+_MIXED_OR_DEAD: Final = _MIXED | {Verdict.BRICK}
 
 DEFECTS: Final = (
     Defect(
         name="swap-without-journal",
         mistake="two slots are exchanged with nothing that says how far it went",
         where=_WHERE,
-        expected=_MIXED,
+        expected=_MIXED_OR_DEAD,
         subject=_journal,
     ),
     Defect(
@@ -113,7 +114,7 @@ DEFECTS: Final = (
         name="swapped-flag-before-swap",
         mistake="the flag that starts the trial, and with it the way back, is set before the swap is over",
         where=_WHERE,
-        expected=_MIXED,
+        expected=_MIXED_OR_DEAD,
         subject=_trial,
     ),
 )
