@@ -32,7 +32,8 @@ from sim.faults.powercut.world import Console, Firmware, Step, World
 from sim.flash.nor import NorFlash
 
 _BOTH: Final = {APP: OLD, STAGED: NEW}  # the old application and the staged new one
-_DONE: Final = 0  # mark in STATE
+_DONE: Final = 0  # marks in STATE: installed
+_ERASED: Final = 0  # the application's slot is erased, and chunks may be written
 
 
 # --- order of marks -------------------------------------------------------------------------------------
@@ -72,10 +73,10 @@ def _version(planted: bool) -> Firmware:
 
 def _progress(planted: bool) -> Firmware:
     def drive(flash: NorFlash) -> None:
-        if not marked(flash, _DONE):
+        if not marked(flash, _ERASED):
             flash.erase(APP, IMAGE)
-            mark(flash, _DONE)
-        for cell, offset in enumerate(range(0, IMAGE, CHUNK), start=_DONE + 1):
+            mark(flash, _ERASED)
+        for cell, offset in enumerate(range(0, IMAGE, CHUNK), start=_ERASED + 1):
             if marked(flash, cell):
                 continue
             if planted:
@@ -92,10 +93,10 @@ def _step(planted: bool) -> Firmware:
     step = BLOCK // 4 if planted else BLOCK
 
     def drive(flash: NorFlash) -> None:
-        if not marked(flash, _DONE):
+        if not marked(flash, _ERASED):
             flash.erase(APP, IMAGE)
-            mark(flash, _DONE)
-        for cell, offset in enumerate(range(0, IMAGE, step), start=_DONE + 1):
+            mark(flash, _ERASED)
+        for cell, offset in enumerate(range(0, IMAGE, step), start=_ERASED + 1):
             if marked(flash, cell):
                 continue
             data = flash.read(STAGED + offset, min(step, IMAGE - offset))
