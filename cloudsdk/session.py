@@ -69,6 +69,7 @@ class Session:
         limits: Limits | None = None,
         make_ota: Callable[[PartitionTable, Callable[[str], None]], RtOta] = application_ota,
         shell: ConsoleShell | None = None,
+        make_download: Callable[[DownloadContext, TaskFirmware], Download] = Download,
     ) -> None:
         self.activated = False
         self.activation_failures = 0
@@ -89,6 +90,7 @@ class Session:
         self._web_shell = WebShell(surroundings)
         self._web_log = WebLog(surroundings)
         self._ota = make_ota(storage.partitions, self._text)
+        self._make_download = make_download
         self._published = 0
         self._started = False
         self._activating = False
@@ -543,7 +545,7 @@ class Session:
             limits=self._limits,
             write=self._text,
         )
-        self._download = Download(context, firmware)
+        self._download = self._make_download(context, firmware)
         self._attempt(self._download)
 
     @property

@@ -64,7 +64,7 @@ def boot(
     verify is replaced by the firmware in partition `factory`; the recorded bootloader has no such logic
     (rbl-format 3.3), so the lines of the recovery are this project's own, in the style of the others.
     """
-    return _Bootloader(partitions, keys, write, cache or DecodeCache(), factory=factory).run()
+    return Bootloader(partitions, keys, write, cache, factory=factory).run()
 
 
 class _RtOta(RtOta):
@@ -78,16 +78,19 @@ class _RtOta(RtOta):
         return self._cache.fnv1a32(b"".join(self._content(partition, 0, header.raw_size, "firmware")))
 
 
-class _Bootloader:
+class Bootloader:
+    """One boot: a step each for what the original does (rbl-format 3.2)."""
+
     def __init__(
         self,
         partitions: FalTable,
         keys: PackageKeys,
         write: Callable[[str], None],
-        cache: DecodeCache,
+        cache: DecodeCache | None = None,
         *,
-        factory: bool,
+        factory: bool = False,
     ) -> None:
+        cache = cache or DecodeCache()
         self._partitions = partitions
         self._keys = keys
         self._write = write
@@ -211,7 +214,7 @@ class _Bootloader:
         )
         self._info(f"OTA firmware({name}) upgrade{versions} startup.")
         self._check_algorithm(header)
-        package = _DownloadedPackage(download, header, self._keys, self._cache)
+        package = DownloadedPackage(download, header, self._keys, self._cache)
         try:
             self._check_content(package, destination)
             self._install(package, destination)
@@ -239,7 +242,7 @@ class _Bootloader:
         self._error(f"fw_algo_support_check:{failure[0]}", failure[1])
         raise _UpgradeFailedError
 
-    def _check_content(self, package: "_DownloadedPackage", destination: Partition) -> None:
+    def _check_content(self, package: "DownloadedPackage", destination: Partition) -> None:
         """Pass A: decode everything and compare the hash; nothing is erased before this succeeds."""
         missing, pieces = package.header.raw_size, []
         for index, chunk in enumerate(package.chunks()):
@@ -256,7 +259,7 @@ class _Bootloader:
             )
             raise _ContentError
 
-    def _custom_verify(self, package: "_DownloadedPackage", destination: Partition, first: bytes) -> None:
+    def _custom_verify(self, package: "DownloadedPackage", destination: Partition, first: bytes) -> None:
         if destination.name != APP:
             self._info(f"The dest part name: {destination.name}, it does not need to custom verity.")
             return
@@ -268,17 +271,22 @@ class _Bootloader:
             self._error(package.line(plain=871, decompressed=1181), "Custom verify RAW firmware failed!")
             raise _ContentError
 
-    def _install(self, package: "_DownloadedPackage", destination: Partition) -> None:
+    def _install(self, package: "DownloadedPackage", destination: Partition) -> None:
         """Pass B: erase, write, verify, and only then the header at the tail."""
         header = package.header
         self._erase(destination, header.raw_size)
+        self._copy(package, destination)
+        self._check_copy(header, destination)
+        destination.write(header_offset(destination), header.pack())
+
+    def _copy(self, package: "DownloadedPackage", destination: Partition) -> None:
+        total = package.header.body_size
         written = 0
         for chunk in package.chunks():
             destination.write(written, chunk.data)
-            self._draw(chunk.offset, header.body_size)
+            self._draw(chunk.offset, total)
             written += len(chunk.data)
-        self._draw(package.done, header.body_size)
-        self._seal(destination, header)
+        self._draw(package.done, total)
 
     def _erase(self, destination: Partition, size: int) -> None:
         """Erase `size` bytes and the block of the header, which may be among them (3.4a)."""
@@ -289,8 +297,8 @@ class _Bootloader:
             destination.erase(destination.size - block, block)
         self._info(f"The partition '{destination.name}' erase success.")
 
-    def _seal(self, destination: Partition, header: RblHeader) -> None:
-        """Verify what was written, then write the header at the tail."""
+    def _check_copy(self, header: RblHeader, destination: Partition) -> None:
+        """Verify what was written by reading it. Raises `_ContentError`, which was printed."""
         value = self._ota.raw_hash(destination, header)
         if value != header.raw_hash:
             self._error(
@@ -299,7 +307,6 @@ class _Bootloader:
                 f"failed on partition '{destination.name}'.",
             )
             raise _ContentError
-        destination.write(header_offset(destination), header.pack())
 
     def _draw(self, done: int, total: int) -> None:
         if done:
@@ -329,7 +336,8 @@ class _Bootloader:
                 app.write(offset, factory.read(offset, min(CHUNK, header.raw_size - offset)))
                 self._draw(offset, header.raw_size)
             self._draw(header.raw_size, header.raw_size)
-            self._seal(app, header)
+            self._check_copy(header, app)
+            app.write(header_offset(app), header.pack())
         except (_ContentError, FlashError):
             self._error("ota_main", f"Recovery failed! Factory firmware copy to partition({APP}) error!")
             return False
@@ -356,7 +364,7 @@ class _Chunk:
 _Chunks = Generator[_Chunk, None, int]
 
 
-class _DownloadedPackage:
+class DownloadedPackage:
     """The package in `download`, decoded chunk by chunk in the original's way."""
 
     def __init__(self, download: Partition, header: RblHeader, keys: PackageKeys, cache: DecodeCache) -> None:

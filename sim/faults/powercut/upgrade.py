@@ -5,20 +5,22 @@ are what `new` means; `old` is what their partitions held before.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from cloudsdk.errors import CloudSdkError
 from cloudsdk.limits import Limits
-from cloudsdk.ota.header import RblHeader
+from cloudsdk.ota.header import HEADER_SIZE, RblHeader
 from cloudsdk.ota.keys import PackageKeys
 from cloudsdk.ota.package import read_package
+from cloudsdk.ota.rt_ota import DOWNLOAD
+from cloudsdk.ota.transport import rounded
 from cloudsdk.profile import MANUAL, Profile
-from cloudsdk.session import INITIAL_VERSION, Session, Storage
+from cloudsdk.session import INITIAL_VERSION, NO_FIRMWARE, Session, Storage
 from sim.application import ENV_PARTITION
 from sim.board import Board
-from sim.bootloader.outcome import BootOutcome
+from sim.bootloader.outcome import BootOutcome, BootResult
 from sim.bootloader.rt_ota import APP
 from sim.faults.powercut.model import Judgement, Verdict
 from sim.faults.powercut.sweep import EndlessError
@@ -33,7 +35,7 @@ _APPLICATION: Final = "application"
 
 
 class UpgradeError(CloudSdkError):
-    """A board and packages that make no upgrade."""
+    """A board and a package that make no upgrade."""
 
     code: ClassVar[str] = "powercut.subject"
     exit_status: ClassVar[int] = 2
@@ -62,7 +64,9 @@ class _Target:
 class Upgrade:
     """A board over `pages` (content by device name, not changed) with a task of `packages`, in this order.
 
-    Raises `UpgradeError` for packages that are damaged or do not belong on the board.
+    `boot` and `make_session`, which is called as `Session` is, are the bootloader and the SDK. Raises
+    `PackageError` for a damaged package, `PartitionNameError` for one without a partition, and `UpgradeError`
+    for one that does not fit or that the device leaves out because it has that version.
     """
 
     def __init__(
@@ -73,11 +77,15 @@ class Upgrade:
         *,
         keys: PackageKeys | None = None,
         profile: Profile = MANUAL,
+        boot: Callable[[Board, Console], BootResult] = Board.boot,
+        make_session: Callable[..., Session] = Session,
     ) -> None:
         self.layout = layout
         self.packages = tuple(packages)
         self.profile = profile
         self.keys = keys or PackageKeys()
+        self._boot_board = boot
+        self._make_session = make_session
         self._pages = pages
         self._limits = Limits()
         board = self._board(self.world())
@@ -123,7 +131,7 @@ class Upgrade:
 
     def _boot(self, world: World, console: Console) -> Step:
         board = self._board(world)
-        result = board.boot(console)
+        result = self._boot_board(board, console)
         notes = _notes(world)
         booted = result.outcome is BootOutcome.JUMP
         boot = f"{result.outcome.value}: {result.diagnosis}" if result.diagnosis else result.outcome.value
@@ -138,7 +146,7 @@ class Upgrade:
         store = EasyFlashEnv(board.partition(ENV_PARTITION), console=console)
         store.init()
         storage = Storage(board.partitions, store)
-        session = Session(OfflinePort(), storage, profile=self.profile, limits=self._limits)
+        session = self._make_session(OfflinePort(), storage, profile=self.profile, limits=self._limits)
         try:
             reset = cloud.run(session, console)
         except OfflineError as exc:
@@ -169,6 +177,7 @@ class Upgrade:
         header = opened.header
         new = b"".join(opened.extract(self.keys.key, self.keys.iv))
         name = header.name_text
+        _require_upgrade(board, header, len(package))
         return _Target(name, _content(board, name, len(new)), new, header)
 
     def _state(self, board: Board, target: _Target) -> str:
@@ -179,6 +188,25 @@ class Upgrade:
         ):
             return _NEW
         return _OLD if partition.read(0, len(target.old)) == target.old else _DAMAGED
+
+
+def _require_upgrade(board: Board, header: RblHeader, size: int) -> None:
+    name, version = header.name_text, header.version_text
+    installed = board.installed(name)
+    if version == (installed.version_text if installed is not None else NO_FIRMWARE):
+        raise UpgradeError(
+            f"partition {name!r} holds version {version} already, and a device leaves out what it has; "
+            "give a package of another version"
+        )
+    for partition, needed in (
+        (board.partition(DOWNLOAD), rounded(size)),
+        (board.partition(name), header.raw_size + HEADER_SIZE),
+    ):
+        if needed > partition.size:
+            raise UpgradeError(
+                f"the package of {name!r} needs {needed} bytes of partition {partition.name!r}, which has "
+                f"{partition.size}; give a smaller one or another board"
+            )
 
 
 _NEW: Final = "new"
