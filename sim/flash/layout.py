@@ -4,24 +4,24 @@ Layouts are YAML. The ones that come with the package are loaded by name, others
 """
 
 import io
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final
 
 import yaml
 
 from cloudsdk.errors import CloudSdkError
 from cloudsdk.files import open_regular
+from cloudsdk.ota.lint import APP, Finding, Severity
 from flash_images import boards
 from sim.flash.geometry import FlashGeometry, GeometryError
+from sim.flash.placement import MAX_NAME as MAX_NAME
+from sim.flash.placement import MAX_OFFSET as MAX_OFFSET
+from sim.flash.placement import PartitionEntry as PartitionEntry
+from sim.flash.placement import board_findings, name_findings, placement_findings
 
-MAX_NAME: Final = 23  # characters; FAL keeps names in 24 bytes with a NUL (rbl-format 4)
 MAX_LAYOUT: Final = 64 * 1024  # characters of YAML
-MAX_OFFSET: Final = 2**31 - 1  # the partition table holds a signed 32-bit offset (rbl-format 4)
-# Device names become file names, partition names are typed on a shell.
-_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 class LayoutError(CloudSdkError):
@@ -29,16 +29,6 @@ class LayoutError(CloudSdkError):
 
     code: ClassVar[str] = "layout.invalid"
     exit_status: ClassVar[int] = 2
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionEntry:
-    """One row of the partition table. `offset` (from the start of the device) and `length` are bytes."""
-
-    name: str
-    device: str
-    offset: int
-    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +42,10 @@ class BootloaderFacts:
 
 @dataclass(frozen=True, slots=True)
 class AppFacts:
-    """Where the application has to be linked, as a bus address (rbl-format 3.2)."""
+    """Where the application has to be linked, as a bus address, and its partition (rbl-format 3.2)."""
 
     link_address: int = 0x08010000
+    partition: str = APP
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,59 +72,60 @@ class BoardLayout:
     kernel: KernelFacts = KernelFacts()
 
     def __post_init__(self) -> None:
-        _require_name("board", self.name)
-        devices: dict[str, FlashGeometry] = {}
-        for device in self.devices:
-            _require_name("device", device.name)
-            if device.name in devices:
-                raise LayoutError(f"device {device.name!r} is there twice")
-            devices[device.name] = device
-        placed: dict[str, PartitionEntry] = {}
-        for entry in self.partitions:
-            _require_name("partition", entry.name)
-            if entry.name in placed:
-                raise LayoutError(f"partition {entry.name!r} is there twice")
-            _require_fit(entry, devices)
-            for other in placed.values():
-                if _overlap(entry, other):
-                    raise LayoutError(f"partition {entry.name!r} overlaps {other.name!r} on {entry.device}")
-            placed[entry.name] = entry
+        for finding in (
+            *name_findings("board", self.name),
+            *placement_findings(self.devices, self.partitions),
+        ):
+            raise LayoutError(finding.message)
 
 
-def _require_name(what: str, name: str) -> None:
-    if len(name) > MAX_NAME:
-        raise LayoutError(f"{what} name {name[:MAX_NAME]!r}... is longer than {MAX_NAME} characters")
-    if not _NAME.fullmatch(name):
-        raise LayoutError(
-            f"{what} name {name!r} must be of letters, digits and . _ - and not begin with . or -"
+@dataclass(frozen=True, slots=True)
+class LayoutDraft:
+    """A layout as its source has it, before anything is known to fit.
+
+    `undescribed` are devices whose geometry the source does not give or gives wrongly; `broken` says what was
+    wrong with those.
+    """
+
+    name: str
+    description: str
+    devices: tuple[FlashGeometry, ...]
+    partitions: tuple[PartitionEntry, ...]
+    bootloader: BootloaderFacts = BootloaderFacts()
+    app: AppFacts = AppFacts()
+    kernel: KernelFacts = KernelFacts()
+    undescribed: tuple[str, ...] = ()
+    broken: tuple[Finding, ...] = ()
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything there is to say about it, errors first."""
+        found = (
+            *self.broken,
+            *name_findings("board", self.name),
+            *placement_findings(self.devices, self.partitions, self.undescribed),
+            *board_findings(
+                self.devices,
+                self.partitions,
+                app=self.app.partition,
+                link_address=self.app.link_address,
+            ),
         )
+        order = list(Severity)
+        return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
 
-
-def _require_fit(entry: PartitionEntry, devices: Mapping[str, FlashGeometry]) -> None:
-    device = devices.get(entry.device)
-    if device is None:
-        known = ", ".join(devices) or "none"
-        raise LayoutError(f"partition {entry.name!r} is on unknown device {entry.device!r}; devices: {known}")
-    if entry.length <= 0:
-        raise LayoutError(f"partition {entry.name!r} has length {entry.length}")
-    if entry.offset < 0 or entry.offset + entry.length > device.size or entry.offset > MAX_OFFSET:
-        raise LayoutError(
-            f"partition {entry.name!r} ({entry.offset:#x}, {entry.length:#x} bytes) reaches outside device "
-            f"{device.name!r} of {device.size:#x} bytes"
+    def board(self) -> BoardLayout:
+        """The layout. Raises `LayoutError` for the first thing that does not fit."""
+        for finding in self.broken:
+            raise LayoutError(finding.message)
+        return BoardLayout(
+            self.name,
+            self.description,
+            self.devices,
+            self.partitions,
+            self.bootloader,
+            self.app,
+            self.kernel,
         )
-    if device.touched(entry.offset, entry.length) != (entry.offset, entry.length):
-        raise LayoutError(
-            f"partition {entry.name!r} ({entry.offset:#x}, {entry.length:#x} bytes) does not begin and end "
-            f"on an erase block of device {device.name!r} ({device.block_at(entry.offset)[1]} bytes)"
-        )
-
-
-def _overlap(one: PartitionEntry, other: PartitionEntry) -> bool:
-    return (
-        one.device == other.device
-        and one.offset < other.offset + other.length
-        and other.offset < one.offset + one.length
-    )
 
 
 def load_board(name_or_path: str | Path) -> BoardLayout:
@@ -148,14 +140,18 @@ def load_board(name_or_path: str | Path) -> BoardLayout:
 
 def load_layout(path: Path) -> BoardLayout:
     """Read a layout file. Raises `LayoutError`."""
+    return parse_layout(read_layout_text(path), source=str(path))
+
+
+def read_layout_text(path: Path) -> str:
+    """The text of a layout file, or enough of it to see that it is too long. Raises `LayoutError`."""
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
-            text = file.read(MAX_LAYOUT + 1)
+            return file.read(MAX_LAYOUT + 1)
     except OSError as error:
         raise LayoutError(f"cannot read board layout {str(path)!r}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise LayoutError(f"board layout {str(path)!r} is not UTF-8 text") from error
-    return parse_layout(text, source=str(path))
 
 
 def save_layout(layout: BoardLayout, path: Path) -> None:
@@ -168,11 +164,23 @@ def save_layout(layout: BoardLayout, path: Path) -> None:
 
 def parse_layout(text: str, source: str = "layout") -> BoardLayout:
     """Parse and check the YAML of a layout. `source` names it in errors. Raises `LayoutError`."""
+    draft = parse_draft(text, source)
+    try:
+        return draft.board()
+    except LayoutError as error:
+        raise LayoutError(f"board layout {source!r}: {error}") from error
+
+
+def parse_draft(text: str, source: str = "layout") -> LayoutDraft:
+    """Parse the YAML of a layout without asking whether it fits.
+
+    Raises `LayoutError` for what is no YAML, and for missing, unknown and mistyped keys.
+    """
     try:
         if len(text) > MAX_LAYOUT:
             raise LayoutError(f"more than {MAX_LAYOUT} characters")
-        return _layout(_parse_yaml(text))
-    except (LayoutError, GeometryError) as error:
+        return _draft(_parse_yaml(text))
+    except LayoutError as error:
         raise LayoutError(f"board layout {source!r}: {error}") from error
 
 
@@ -199,6 +207,7 @@ _DEVICE: Final[_Fields] = {
 _PARTITION: Final[_Fields] = {"name": str, "device": str, "offset": int, "length": int}
 _BOOTLOADER: Final[_Fields] = {"kind": str, "version": str, "timestamp": int}
 _APP: Final[_Fields] = {"link_address": int}
+_APP_OPTIONAL: Final[_Fields] = {"partition": str}
 _KERNEL: Final[_Fields] = {"version": str, "build": str}
 _BOARD: Final[_Fields] = {
     "name": str,
@@ -213,24 +222,33 @@ _NONE: Final[_Fields] = {}
 _TYPE_NAMES: Final = {str: "text (quote it)", int: "a whole number", list: "a list", dict: "a mapping"}
 
 
-def _layout(document: object) -> BoardLayout:
+def _draft(document: object) -> LayoutDraft:
     board = _fields(document, "board", _BOARD)
-    return BoardLayout(
+    devices: list[FlashGeometry] = []
+    undescribed: list[str] = []
+    broken: list[Finding] = []
+    for row in _rows(board["devices"], "devices", _DEVICE):
+        try:
+            devices.append(FlashGeometry(**row))
+        except GeometryError as error:
+            undescribed.append(row["name"])
+            broken.append(Finding("geometry", Severity.ERROR, str(error), "flash model"))
+    return LayoutDraft(
         board["name"],
         board["description"],
-        _rows(board["devices"], "devices", _DEVICE, FlashGeometry),
-        _rows(board["partitions"], "partitions", _PARTITION, PartitionEntry),
+        tuple(devices),
+        tuple(PartitionEntry(**row) for row in _rows(board["partitions"], "partitions", _PARTITION)),
         BootloaderFacts(**_fields(board["bootloader"], "bootloader", _BOOTLOADER)),
-        AppFacts(**_fields(board["app"], "app", _APP)),
+        AppFacts(**_fields(board["app"], "app", _APP, _APP_OPTIONAL)),
         KernelFacts(**_fields(board["kernel"], "kernel", _KERNEL)),
+        tuple(undescribed),
+        tuple(broken),
     )
 
 
-_Row = TypeVar("_Row")
-
-
-def _rows(rows: list[object], where: str, fields: _Fields, make: Callable[..., _Row]) -> tuple[_Row, ...]:
-    return tuple(make(**_fields(row, f"{where}[{number}]", fields)) for number, row in enumerate(rows))
+def _rows(rows: list[object], where: str, fields: _Fields) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows):
+        yield _fields(row, f"{where}[{number}]", fields)
 
 
 def _fields(value: object, where: str, fields: _Fields, optional: _Fields = _NONE) -> dict[str, Any]:
