@@ -60,7 +60,8 @@ class FalPartition:
 
     @property
     def block_size(self) -> int:
-        return self.device.geometry.block_size
+        """The largest erase block of the partition, in bytes."""
+        return self.device.geometry.largest_block(self.offset, self.size)
 
     @property
     def program_unit(self) -> int:

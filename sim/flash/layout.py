@@ -287,8 +287,8 @@ _HEXADECIMAL: Final = {"address", "size", "offset", "length", "link_address"}
 def format_layout(layout: BoardLayout) -> str:
     """The layout as YAML text."""
     document = asdict(layout, dict_factory=_with_addresses)
-    for table in ("devices", "partitions"):
-        document[table] = list(document[table])
+    document["devices"] = [{key: row[key] for key in _DEVICE} for row in document["devices"]]
+    document["partitions"] = list(document["partitions"])
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 
 

@@ -1,6 +1,7 @@
 """FAL partitions, the binary partition table and the table on the console."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from sim.flash.fal import (
 )
 from sim.flash.layout import PartitionEntry, load_board
 from sim.flash.nor import make_devices
+from sim.flash.parts import part_named
 
 BOARD = load_board("iot-board")
 TRANSCRIPT = Path(__file__).parents[1] / "data/transcripts/bootloader/01_upgrade_none.txt"
@@ -165,3 +167,14 @@ def test_box_of_the_application_has_the_narrower_name_column() -> None:
     lines = table_lines(BOARD.partitions, app=True)
     assert lines[1] == "| name       | flash_dev    |   offset   |    length  |"
     assert lines[3] == "| bootloader | onchip_flash | 0x00000000 | 0x00010000 |"
+
+
+def test_block_size_of_a_partition_is_its_largest_block() -> None:
+    device = part_named("stm32f407").geometry("onchip_flash")
+    rows = [
+        PartitionEntry("bootloader", "onchip_flash", 0, 0x10000),
+        PartitionEntry("app", "onchip_flash", 0x10000, 0x30000),
+    ]
+    board = replace(BOARD, devices=(device,), partitions=tuple(rows))
+    table = FalTable(board, make_devices(board.devices))
+    assert [partition.block_size for partition in table] == [0x4000, 0x20000]
