@@ -1,7 +1,7 @@
 """A firmware project's own `fal_cfg.h`: the partition table and the list of flash devices in it.
 
-Both are macros, `FAL_PART_TABLE` and `FAL_FLASH_DEV_TABLE`, that expand to C initialisers of the structures of
-rbl-format 4. The geometry of the devices is elsewhere in a project, so it is not read here.
+Both are macros, `FAL_PART_TABLE` and `FAL_FLASH_DEV_TABLE`, that expand to C initialisers of the
+structures of rbl-format 4. The geometry of the devices is elsewhere in a project, so it is not read here.
 """
 
 from collections.abc import Iterator, Mapping

@@ -15,7 +15,8 @@ from cloudsdk.errors import CloudSdkError
 from cloudsdk.files import open_regular
 from cloudsdk.ota.lint import APP, Finding, Severity
 from flash_images import boards
-from sim.flash.geometry import FlashGeometry, GeometryError
+from sim.flash.geometry import FlashGeometry, GeometryError, Reprogram
+from sim.flash.parts import UnknownPartError, part_named
 from sim.flash.placement import MAX_NAME as MAX_NAME
 from sim.flash.placement import MAX_OFFSET as MAX_OFFSET
 from sim.flash.placement import PartitionEntry as PartitionEntry
@@ -204,6 +205,9 @@ _DEVICE: Final[_Fields] = {
     "page_size": int,
     "program_unit": int,
 }
+_DEVICE_OPTIONAL: Final[_Fields] = {"regions": list, "erase_sizes": list, "endurance": int, "reprogram": str}
+_PART_DEVICE: Final[_Fields] = {"name": str, "part": str}
+_PART_DEVICE_OPTIONAL: Final[_Fields] = {"address": int}
 _PARTITION: Final[_Fields] = {"name": str, "device": str, "offset": int, "length": int}
 _BOOTLOADER: Final[_Fields] = {"kind": str, "version": str, "timestamp": int}
 _APP: Final[_Fields] = {"link_address": int}
@@ -227,11 +231,12 @@ def _draft(document: object) -> LayoutDraft:
     devices: list[FlashGeometry] = []
     undescribed: list[str] = []
     broken: list[Finding] = []
-    for row in _rows(board["devices"], "devices", _DEVICE):
+    for number, row in enumerate(board["devices"]):
+        fields = _device_fields(row, f"devices[{number}]")
         try:
-            devices.append(FlashGeometry(**row))
-        except GeometryError as error:
-            undescribed.append(row["name"])
+            devices.append(_device(**fields))
+        except (GeometryError, UnknownPartError) as error:
+            undescribed.append(fields["name"])
             broken.append(Finding("geometry", Severity.ERROR, str(error), "flash model"))
     return LayoutDraft(
         board["name"],
@@ -249,6 +254,35 @@ def _draft(document: object) -> LayoutDraft:
 def _rows(rows: list[object], where: str, fields: _Fields) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(rows):
         yield _fields(row, f"{where}[{number}]", fields)
+
+
+def _device_fields(row: object, where: str) -> dict[str, Any]:
+    """A device of a part that is known by name, or one with all its numbers."""
+    if isinstance(row, dict) and "part" in row:
+        return _fields(row, where, _PART_DEVICE, _PART_DEVICE_OPTIONAL)
+    fields = dict(_fields(row, where, _DEVICE, _DEVICE_OPTIONAL))
+    if "regions" in fields:
+        fields["regions"] = tuple(_numbers(each, 2, f"{where}: regions") for each in fields["regions"])
+    if "erase_sizes" in fields:
+        sizes = fields["erase_sizes"]
+        fields["erase_sizes"] = _numbers(sizes, len(sizes), f"{where}: erase_sizes")
+    if fields.get("reprogram", Reprogram.CLEAR) not in list(Reprogram):
+        raise LayoutError(f"{where}: reprogram must be one of {', '.join(Reprogram)}")
+    return fields
+
+
+def _numbers(value: object, count: int, where: str) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) != count or any(type(number) is not int for number in value):
+        raise LayoutError(f"{where} must be of lists of {count} whole numbers")
+    return tuple(value)
+
+
+def _device(*, name: str, part: str | None = None, address: int | None = None, **sizes: Any) -> FlashGeometry:
+    if part is not None:
+        return part_named(part).geometry(name, address)
+    if "reprogram" in sizes:
+        sizes["reprogram"] = Reprogram(sizes["reprogram"])
+    return FlashGeometry(name=name, address=address or 0, **sizes)
 
 
 def _fields(value: object, where: str, fields: _Fields, optional: _Fields = _NONE) -> dict[str, Any]:
@@ -286,11 +320,33 @@ _HEXADECIMAL: Final = {"address", "size", "offset", "length", "link_address"}
 
 def format_layout(layout: BoardLayout) -> str:
     """The layout as YAML text."""
-    document = asdict(layout, dict_factory=_with_addresses)
-    document["devices"] = [{key: row[key] for key in _DEVICE} for row in document["devices"]]
-    document["partitions"] = list(document["partitions"])
+    document = {
+        "name": layout.name,
+        "description": layout.description,
+        "devices": [_with_addresses(_device_row(device)) for device in layout.devices],
+        "partitions": [_with_addresses(asdict(entry)) for entry in layout.partitions],
+        "bootloader": asdict(layout.bootloader),
+        "app": _with_addresses(asdict(layout.app)),
+        "kernel": asdict(layout.kernel),
+    }
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 
 
-def _with_addresses(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: _Address(value) if key in _HEXADECIMAL else value for key, value in items}
+def _device_row(device: FlashGeometry) -> dict[str, Any]:
+    """A device as YAML has it, so that `_device` makes an equal one: by its part, or by its numbers."""
+    if device.part and device == part_named(device.part).geometry(device.name, device.address):
+        return {"name": device.name, "part": device.part, "address": device.address}
+    row = {key: getattr(device, key) for key in _DEVICE}
+    if device.regions:
+        row["regions"] = [list(region) for region in device.regions]
+    if device.erase_sizes:
+        row["erase_sizes"] = list(device.erase_sizes)
+    if device.endurance is not None:
+        row["endurance"] = device.endurance
+    if device.reprogram is not Reprogram.CLEAR:
+        row["reprogram"] = device.reprogram.value
+    return row
+
+
+def _with_addresses(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: _Address(value) if key in _HEXADECIMAL else value for key, value in row.items()}
