@@ -18,7 +18,7 @@ from flash_images import samples
 from sim.bootloader.outcome import BootResult
 from sim.bootloader.rt_ota import APP, BOOTLOADER, boot
 from sim.flash.fal import FalPartition, FalTable, encode_table
-from sim.flash.images import image_path, open_images
+from sim.flash.images import FlashImages, image_path, open_images
 from sim.flash.layout import BoardLayout, load_layout, save_layout
 from sim.flash.nor import make_devices
 from sim.flash.pages import PageStore
@@ -141,12 +141,21 @@ def open_board(directory: Path) -> Iterator[Board]:
 
     Raises `BoardError` when there is none.
     """
+    with open_flash(directory) as (layout, images):
+        yield make_board(layout, dict(images.pages), _load_keys(directory / KEYS_FILE))
+
+
+@contextlib.contextmanager
+def open_flash(directory: Path) -> Iterator[tuple[BoardLayout, FlashImages]]:
+    """The layout and the flash content of a board, for one process at a time.
+
+    Raises `BoardError` when there is none.
+    """
     if not (directory / LAYOUT_FILE).is_file():
         raise BoardError(f"{str(directory)!r} holds no board; make one with: cloudsim board new {directory}")
     layout = load_layout(directory / LAYOUT_FILE)
-    keys = _load_keys(directory / KEYS_FILE)
     with open_images(directory, layout) as images:
-        yield make_board(layout, dict(images.pages), keys)
+        yield layout, images
 
 
 def _save_keys(path: Path, keys: PackageKeys) -> None:
