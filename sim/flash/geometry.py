@@ -129,6 +129,9 @@ class FlashGeometry:
         As SFUD does: the largest command that begins here and does not reach beyond the range; where none
         fits, the block.
         """
+        if not self.erase_sizes:
+            yield from self.blocks(offset, length)
+            return
         end = offset + length
         while offset < end:
             start, size = self.block_at(offset)
@@ -141,6 +144,10 @@ class FlashGeometry:
     def blocks(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
         """Start and length of every erase block that [offset, offset + length) touches, ascending."""
         end = offset + length
+        if length and not self.regions:
+            size = self.block_size
+            yield from ((start, size) for start in range(offset - offset % size, end, size))
+            return
         while offset < end:
             start, size = self.block_at(offset)
             yield start, size

@@ -71,6 +71,16 @@ class MemoryPages:
         twin._pages = self._pages.copy()
         return twin
 
+    def snapshot(self) -> tuple[tuple[int, bytes], ...]:
+        """Index and content of each page that differs from the base, ascending.
+
+        Two stores of one size over equal bases hold the same bytes exactly if their snapshots are equal. The
+        pages are shared, not copied, so a set of snapshots is a cheap memory of states that were seen.
+        """
+        return tuple(
+            (index, page) for index, page in sorted(self._pages.items()) if page != self._base_page(index)
+        )
+
     def read(self, offset: int, length: int) -> bytes:
         first, start = divmod(offset, PAGE_SIZE)
         last = (offset + length - 1) // PAGE_SIZE
@@ -106,11 +116,11 @@ class MemoryPages:
 
     def _page(self, index: int) -> bytes:
         page = self._pages.get(index)
-        if page is None:
-            page = self._base[index * PAGE_SIZE : (index + 1) * PAGE_SIZE]
-            if len(page) < PAGE_SIZE:
-                page += ERASED_PAGE[len(page) :]
-        return page
+        return self._base_page(index) if page is None else page
+
+    def _base_page(self, index: int) -> bytes:
+        page = self._base[index * PAGE_SIZE : (index + 1) * PAGE_SIZE]
+        return page if len(page) == PAGE_SIZE else page + ERASED_PAGE[len(page) :]
 
 
 class FilePages:

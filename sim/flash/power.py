@@ -1,14 +1,24 @@
 """The power of a board, and the means to cut it at any flash operation.
 
 Operations are seen at two levels. A *driver call* is what the firmware asked for: one `write` or `erase` of
-any length. Its *primitives* are what the part then does: one `program` per page, one `erase` per block.
+any length, or the raw command `program`. Its *primitives* are what the part then does: one `program` per
+page, one `erase` per erase command.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Literal
+from enum import Enum, StrEnum
+from typing import ClassVar, Final, Literal
+
+from cloudsdk.errors import FlashError
+
+
+class OperationFailedError(FlashError):
+    """The part fails or refuses an operation, and its driver says so."""
+
+    code: ClassVar[str] = "flash.failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,13 @@ class CutMoment(Enum):
     BEFORE = "before"
     TORN = "torn"
     AFTER = "after"
+
+
+class TornStyle(StrEnum):
+    """What a torn operation leaves in the page or the blocks that it was working on."""
+
+    PREFIX = "prefix"  # the first bytes are done, the others untouched
+    BITS = "bits"  # all over them some bits are done, the others untouched
 
 
 class PowerCut(BaseException):
@@ -75,12 +92,13 @@ class PowerSupply:
     """One per board, shared by its flash devices.
 
     `operations` counts driver calls since construction. `torn_fraction` is the part (0 to 1) of a torn
-    operation that was done: the first bytes of a program, the first bytes of the blocks of an erase.
+    operation that was done, `torn_style` how it looks. Both may be changed between operations.
     """
 
-    def __init__(self, *, torn_fraction: float = 0.5) -> None:
+    def __init__(self, *, torn_fraction: float = 0.5, torn_style: TornStyle = TornStyle.PREFIX) -> None:
         self.operations = 0
         self.torn_fraction = torn_fraction
+        self.torn_style = torn_style
         self._calls = _Level()
         self._primitives = _Level()
         self._cut: PowerCut | None = None
@@ -91,7 +109,7 @@ class PowerSupply:
 
     @property
     def watches_primitives(self) -> bool:
-        """Whether devices have to announce each page program and block erase."""
+        """Whether devices have to announce each page program and erase command."""
         return self._primitives.trigger is not None or bool(self._primitives.recordings)
 
     def arm(self, trigger: Trigger, *, fine: bool = False) -> None:
@@ -133,26 +151,52 @@ class PowerSupply:
     ) -> None:
         """Carry an operation out, as far as the power lasts. For flash devices.
 
-        `effect(count)` does the first `count` of `extent` bytes. Raises `PowerCut`.
+        `effect(done)` does the first `done` bits of `extent` bytes. Raises `PowerCut`.
         """
         self.require_on()
         if not fine:
             self.operations += 1
         moment = self._level(fine).announce(operation)
-        effect(extent if moment is None else self.done(extent, moment))
-        if moment is not None:
-            self._cut = PowerCut(operation, moment)
-            self.require_on()
+        if moment is None:
+            effect(8 * extent)
+            return
+        with suppress(OperationFailedError):  # no driver is left to hear of it
+            effect(self.done(extent, moment))
+        self._cut = PowerCut(operation, moment)
+        self.require_on()
 
     def done(self, extent: int, moment: CutMoment) -> int:
-        """How many of `extent` bytes are done when the power goes at `moment`."""
+        """How many bits of `extent` bytes are done when the power goes at `moment`.
+
+        Never all of them when torn, and whole bytes in the style `PREFIX`.
+        """
         match moment:
             case CutMoment.BEFORE:
                 return 0
-            case CutMoment.TORN:
-                return min(int(extent * self.torn_fraction), extent - 1)
             case CutMoment.AFTER:
-                return extent
+                return 8 * extent
+            case CutMoment.TORN if self.torn_style is TornStyle.PREFIX:
+                return 8 * min(int(extent * self.torn_fraction), extent - 1)
+            case CutMoment.TORN:
+                return min(int(8 * extent * self.torn_fraction), 8 * extent - 1)
 
     def _level(self, fine: bool) -> _Level:
         return self._primitives if fine else self._calls
+
+
+_PLANES: Final = 4  # a mask is as dense as a multiple of 1/16 can say
+
+
+def torn_bits(offset: int, length: int, done: int, of: int) -> bytes:
+    """Which bits of `length` bytes at `offset` a torn operation got done when it had `done` of `of` bits.
+
+    Set bits are done: about that share of them, in a pattern that follows from the range alone. What is set
+    for a smaller share is set for a larger one.
+    """
+    share = (done << _PLANES) // of
+    noise = hashlib.shake_128(offset.to_bytes(8, "little")).digest(length * _PLANES)
+    mask = 0
+    for plane in range(_PLANES):
+        bits = int.from_bytes(noise[plane * length : (plane + 1) * length])
+        mask = mask | bits if share >> plane & 1 else mask & bits
+    return mask.to_bytes(length)

@@ -1,13 +1,30 @@
 """Power cuts at driver calls and at primitives."""
 
+import random
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise, product
 
 import pytest
 
 from cloudsdk.errors import FlashError
+from sim.flash.faults import BadBlock, BitFlips, Failure, FaultPlan, WearLimit
 from sim.flash.geometry import FlashGeometry
 from sim.flash.nor import NorFlash
-from sim.flash.power import CutMoment, FlashOperation, PowerCut, PowerSupply, Trigger
+from sim.flash.pages import MemoryPages
+from sim.flash.parts import part_named
+from sim.flash.power import (
+    CutMoment,
+    FlashOperation,
+    OperationFailedError,
+    PowerCut,
+    PowerSupply,
+    TornStyle,
+    Trigger,
+)
+from sim.flash.strict import Strict
 
 GEOMETRY = FlashGeometry("nor_flash", 0, 64 * 1024, 4096, 256, 1)
 SIZE = 3 * 4096
@@ -185,26 +202,175 @@ def test_firmware_cannot_catch_a_power_cut() -> None:
     assert not issubclass(PowerCut, Exception)
 
 
-@pytest.mark.parametrize("index", range(5))
-@pytest.mark.parametrize("moment", CutMoment)
-@pytest.mark.parametrize("fine", [False, True])
-def test_carrying_out_an_operation_leaves_what_the_cut_left(
-    moment: CutMoment, fine: bool, index: int
-) -> None:
-    flash, twin = NorFlash(GEOMETRY), NorFlash(GEOMETRY)
+def cut_by_bits(flash: NorFlash, number: int, fraction: float, *, fine: bool = False) -> None:
+    """Arm `flash` to tear operation `number` in the style `BITS`."""
+    flash.power.torn_style, flash.power.torn_fraction = TornStyle.BITS, fraction
+    flash.power.arm(at(number, CutMoment.TORN), fine=fine)
 
-    def trigger(number: int, operation: FlashOperation) -> CutMoment | None:
-        last = number == index
-        twin.carry_out(operation, moment if last else CutMoment.AFTER)
-        return moment if last else None
 
-    def firmware() -> None:
-        for turn in range(5):
-            flash.write(turn * 8, bytes(range(turn, turn + 40)))
-            flash.erase(16, 20)
-
-    flash.power.arm(trigger, fine=fine)
+def torn_write(fraction: float, offset: int = 0x100, length: int = 0x300) -> int:
+    """Bits that a torn write of zeros to erased cells had cleared, as a number."""
+    flash = NorFlash(GEOMETRY)
+    cut_by_bits(flash, 0, fraction)
     with pytest.raises(PowerCut):
-        firmware()
+        flash.write(offset, bytes(length))
     flash.power.restore()
-    assert twin.read(0, twin.size) == flash.read(0, flash.size)
+    return int.from_bytes(flash.read(offset, length)) ^ ((1 << 8 * length) - 1)
+
+
+def test_torn_write_by_bits_is_ragged_in_one_page_only() -> None:
+    done = torn_write(0.5).to_bytes(0x300)
+    assert done[:0x100] == b"\xff" * 0x100
+    assert 700 < int.from_bytes(done[0x100:0x200]).bit_count() < 1350  # of 2048
+    assert done[0x200:] == bytes(0x100)
+
+
+def test_torn_erase_by_bits_is_ragged_in_one_block_only() -> None:
+    flash = written()
+    cut_by_bits(flash, 0, 0.5)
+    with pytest.raises(PowerCut):
+        flash.erase(0, SIZE)
+    flash.power.restore()
+    assert flash.read(0, 4096) == b"\xff" * 4096
+    assert 14_000 < int.from_bytes(flash.read(4096, 4096)).bit_count() < 19_000  # of 32768
+    assert flash.read(8192, 4096) == bytes(4096)
+
+
+def test_torn_erase_command_by_bits_is_ragged_in_all_its_blocks() -> None:
+    flash = NorFlash(replace(GEOMETRY, erase_sizes=(0x8000,)))
+    flash.write(0, bytes(0x8000))
+    cut_by_bits(flash, 0, 0.5, fine=True)
+    with pytest.raises(PowerCut):
+        flash.erase(0, 0x8000)
+    flash.power.restore()
+    blocks = {flash.read(start, 4096) for start in range(0, 0x8000, 4096)}
+    assert len(blocks) == 8
+    assert all(14_000 < int.from_bytes(block).bit_count() < 19_000 for block in blocks)
+
+
+def test_torn_erase_by_bits_only_sets_bits() -> None:
+    flash = NorFlash(GEOMETRY)
+    old = random.Random(3).randbytes(4096)
+    flash.write(0, old)
+    cut_by_bits(flash, 0, 0.3)
+    with pytest.raises(PowerCut):
+        flash.erase(0, 4096)
+    flash.power.restore()
+    new = flash.read(0, 4096)
+    assert int.from_bytes(old) & ~int.from_bytes(new) == 0
+    assert new not in (old, b"\xff" * 4096)
+
+
+def test_torn_write_by_bits_clears_only_bits_of_the_data() -> None:
+    rng = random.Random(4)
+    old, data = rng.randbytes(256), rng.randbytes(256)
+    flash = NorFlash(GEOMETRY)
+    flash.write(0, old)
+    cut_by_bits(flash, 0, 0.6)
+    with pytest.raises(PowerCut):
+        flash.write(0, data)
+    flash.power.restore()
+    new, least = int.from_bytes(flash.read(0, 256)), int.from_bytes(old) & int.from_bytes(data)
+    assert new & ~int.from_bytes(old) == 0
+    assert least & ~new == 0
+    assert new not in (int.from_bytes(old), least)
+
+
+def test_one_byte_can_be_torn_by_bits() -> None:
+    """What the prefix style cannot do: status words are programmed in one piece."""
+    results = {torn_write(0.5, offset, 1) for offset in range(40)}
+    assert results - {0, 0xFF}
+    assert {torn_write(0.5, 17, 1) for _ in range(3)} == {torn_write(0.5, 17, 1)}
+
+
+def test_more_is_done_the_later_power_goes() -> None:
+    shares = [torn_write(tenth / 10, 0, 0x100) for tenth in range(11)]
+    assert shares[0] == 0
+    assert all(early & ~late == 0 for early, late in pairwise(shares))
+    counts = [share.bit_count() for share in shares]
+    assert counts == sorted(set(counts))
+    assert counts[-1] < 0x800
+
+
+def test_recordings_do_not_change_what_a_torn_call_leaves() -> None:
+    results = set()
+    for watched in (False, True):
+        flash = NorFlash(GEOMETRY)
+        cut_by_bits(flash, 0, 0.4)
+        with flash.power.recording(fine=watched), pytest.raises(PowerCut):
+            flash.write(100, bytes(1000))
+        flash.power.restore()
+        results.add(flash.read(0, 4096))
+    assert len(results) == 1
+
+
+def ailing() -> FaultPlan:
+    """Faults of every kind that changes cells."""
+    return FaultPlan(
+        bad_blocks=(BadBlock(0x3000, failure=Failure.SILENT), BadBlock(0x9000)),
+        wear=WearLimit(3),
+        erase_flips=BitFlips(0.5, random.Random(7)),
+    )
+
+
+def firmware(flash: NorFlash) -> None:
+    """Operations of every kind, over programmed cells, too; goes on after errors."""
+    unit = flash.geometry.program_unit
+    for turn in range(2):
+        steps: list[Callable[[], None]] = [
+            partial(flash.write, turn * 8, bytes(range(turn, turn + 43))),
+            partial(flash.program_page, 256 - unit, bytes(unit + 3)),
+            partial(flash.erase, 16, 20),
+            partial(flash.write, 0x2F00, b"\x5a" * 0x180),
+            partial(flash.erase, 0x1000, 0xF000),
+            partial(flash.write, 0xF0, bytes(range(250))),
+        ]
+        for step in steps:
+            with suppress(OperationFailedError):
+                step()
+
+
+def followed_by(twin: NorFlash, last: int, moment: CutMoment) -> Trigger:
+    """A trigger that cuts operation `last` and has `twin` carry out all up to it."""
+
+    def trigger(index: int, operation: FlashOperation) -> CutMoment | None:
+        twin.carry_out(operation, moment if index == last else CutMoment.AFTER)
+        return moment if index == last else None
+
+    return trigger
+
+
+PARTS = (GEOMETRY, *(part_named(name).geometry(name) for name in ("stm32f407", "stm32l475", "w25q64")))
+CUTS = ((CutMoment.BEFORE, 0.5), (CutMoment.TORN, 0.3), (CutMoment.TORN, 0.8), (CutMoment.AFTER, 0.5))
+
+
+@pytest.mark.parametrize("geometry", PARTS, ids=lambda geometry: geometry.name)
+@pytest.mark.parametrize("style", TornStyle)
+@pytest.mark.parametrize("fine", [False, True])
+@pytest.mark.parametrize(
+    ("strict", "ill"),
+    [(Strict.OFF, False), (Strict.OFF, True), (Strict.REPORT, False), (Strict.RAISE, True)],
+    ids=["healthy", "ill", "reporting", "raising and ill"],
+)
+def test_carrying_out_an_operation_leaves_what_the_cut_left(
+    geometry: FlashGeometry, style: TornStyle, fine: bool, strict: Strict, ill: bool
+) -> None:
+    def device(fraction: float) -> tuple[NorFlash, MemoryPages]:
+        pages = MemoryPages(geometry.size)
+        power = PowerSupply(torn_fraction=fraction, torn_style=style)
+        faults = ailing() if ill else None
+        return NorFlash(geometry, pages, power, strict=strict, faults=faults), pages
+
+    flash, _ = device(0.5)
+    with flash.power.recording(fine=fine) as operations:
+        firmware(flash)
+    assert len(operations) >= 12 or strict is Strict.RAISE
+    step = max(len(operations) // 6, 1)
+    for index, (moment, fraction) in product(range(0, len(operations), step), CUTS):
+        (flash, pages), (twin, twin_pages) = device(fraction), device(fraction)
+        flash.power.arm(followed_by(twin, index, moment), fine=fine)
+        with pytest.raises(PowerCut):
+            firmware(flash)
+        assert twin_pages.snapshot() == pages.snapshot()
+        assert twin.wear_table() == flash.wear_table()
+        assert twin.power.operations == 0

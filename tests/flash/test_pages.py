@@ -55,6 +55,33 @@ def test_base_larger_than_the_device_is_refused() -> None:
         MemoryPages(10, b"\0" * 11)
 
 
+def test_snapshot_has_the_pages_that_differ_from_the_base() -> None:
+    base = b"\x11" * PAGE_SIZE + b"\x22" * 100
+    pages = MemoryPages(SIZE, base)
+    assert pages.snapshot() == ()
+    pages.write(5 * PAGE_SIZE + 3, b"x")
+    pages.erase(0, PAGE_SIZE)
+    pages.write(PAGE_SIZE, b"\x22")
+    pages.write(3 * PAGE_SIZE, b"\xff" * PAGE_SIZE)
+    assert pages.snapshot() == (
+        (0, ERASED_PAGE),
+        (5, b"\xff" * 3 + b"x" + b"\xff" * (PAGE_SIZE - 4)),
+    )
+
+
+def test_snapshots_are_equal_exactly_for_equal_content() -> None:
+    rng = random.Random(5)
+    base = rng.randbytes(2 * PAGE_SIZE + 5)
+    one, other = MemoryPages(SIZE, base), MemoryPages(SIZE, base)
+    other.erase(0, SIZE)
+    assert one.snapshot() != other.snapshot()
+    other.write(0, base)
+    assert hash(one.snapshot()) == hash(other.snapshot())
+    assert one.snapshot() == other.snapshot()
+    other.write(SIZE - 1, b"\0")
+    assert one.snapshot() != other.snapshot()
+
+
 def test_forks_do_not_see_each_other() -> None:
     parent = MemoryPages(SIZE, b"base")
     parent.write(4, b"parent")
