@@ -16,13 +16,14 @@ from cloudsdk.ota.pack import pack
 from cloudsdk.ota.rt_ota import header_offset
 from flash_images import samples
 from sim.bootloader.outcome import BootResult
-from sim.bootloader.rt_ota import APP, BOOTLOADER, boot
+from sim.bootloader.rt_ota import BOOTLOADER, boot
 from sim.flash.fal import FalPartition, FalTable, encode_table
 from sim.flash.images import FlashImages, image_path, open_images
 from sim.flash.layout import BoardLayout, load_layout, save_layout
 from sim.flash.nor import make_devices
 from sim.flash.pages import PageStore
 from sim.flash.power import PowerSupply
+from sim.flash.wear import WEAR_FILE, WearTables, load_wear, save_wear
 
 LAYOUT_FILE: Final = "board.yaml"
 KEYS_FILE: Final = "bootloader-keys.json"
@@ -74,11 +75,15 @@ class Board:
 
 
 def make_board(
-    layout: BoardLayout, pages: dict[str, PageStore] | None = None, keys: PackageKeys | None = None
+    layout: BoardLayout,
+    pages: dict[str, PageStore] | None = None,
+    keys: PackageKeys | None = None,
+    *,
+    wear: WearTables | None = None,
 ) -> Board:
-    """A board over the given contents by device name; without any, in erased memory."""
+    """A board over the given contents and wear by device name; without any, in erased and fresh memory."""
     power = PowerSupply()
-    devices = make_devices(layout.devices, power, pages)
+    devices = make_devices(layout.devices, power, pages, wear=wear)
     return Board(layout, FalTable(layout, devices), power, keys or PackageKeys())
 
 
@@ -106,7 +111,7 @@ def furnish(board: Board, *, app_version: str | None) -> None:
     install(board, BOOTLOADER, boot_image, version=facts.version, timestamp=facts.timestamp)
     if app_version is not None:
         image = samples.application(app_version, link_address=layout.app.link_address)
-        install(board, APP, image, version=app_version, timestamp=APP_TIMESTAMP)
+        install(board, layout.app.partition, image, version=app_version, timestamp=APP_TIMESTAMP)
 
 
 # --- board directories ----------------------------------------------------------------------------------
@@ -127,7 +132,8 @@ def create_board(
         with open_images(directory, layout) as images:
             board = make_board(layout, dict(images.pages))
             furnish(board, app_version=app_version)
-        (directory / KEYS_FILE).unlink(missing_ok=True)
+        for left_over in (KEYS_FILE, WEAR_FILE):
+            (directory / left_over).unlink(missing_ok=True)
         if keys is not None:
             _save_keys(directory / KEYS_FILE, keys)
         save_layout(layout, directory / LAYOUT_FILE)
@@ -142,7 +148,15 @@ def open_board(directory: Path) -> Iterator[Board]:
     Raises `BoardError` when there is none.
     """
     with open_flash(directory) as (layout, images):
-        yield make_board(layout, dict(images.pages), _load_keys(directory / KEYS_FILE))
+        keys, worn = _load_keys(directory / KEYS_FILE), load_wear(directory / WEAR_FILE)
+        board = make_board(layout, dict(images.pages), keys, wear=worn)
+        try:
+            yield board
+        finally:
+            devices = board.partitions.devices.items()
+            tables = {name: table for name, device in devices if (table := device.wear_table())}
+            if tables != worn:
+                save_wear(directory / WEAR_FILE, tables)
 
 
 @contextlib.contextmanager

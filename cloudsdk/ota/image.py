@@ -205,8 +205,8 @@ class HexImage:
 def read_hex(path: Path, file: BinaryIO) -> HexImage:
     """The records of a HEX file; `path` names it in errors.
 
-    IntelHex keeps a dictionary entry per byte, so it is given a few records at a time. Raises `ImageError` for
-    a damaged file, and for one that spreads over more than `MAX_IMAGE_SIZE`.
+    IntelHex keeps a dictionary entry per byte, so it is given a few records at a time. Raises `ImageError`
+    for a damaged file, and for one that spreads over more than `MAX_IMAGE_SIZE`.
     """
     from intelhex import HexReaderError, IntelHex
 

@@ -10,6 +10,10 @@ from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.files import open_regular, replacing
 from sim.board import create_board, open_board
 from sim.bootloader.outcome import BootOutcome, BootResult
+from sim.cli.board_images import export_images, import_image
+from sim.cli.board_layout import import_layout, validate
+from sim.cli.board_map import show_map
+from sim.cli.board_options import board_directory
 from sim.cli.keys import GivenKeys, key_options
 from sim.cli.output import echo_console, echo_json, json_option
 from sim.flash.fal import table_lines
@@ -37,11 +41,8 @@ def board() -> None:
     """Simulated boards: a directory with one flash image per device."""
 
 
-_directory = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-
-
 @board.command()
-@_directory
+@board_directory
 @click.option(
     "--board", "layout", default="iot-board", show_default=True, help="Board name, or a layout file."
 )
@@ -79,7 +80,7 @@ def new(
 
 
 @board.command()
-@_directory
+@board_directory
 @click.option(
     "--cut-after-writes", type=click.IntRange(min=0), metavar="K", help="Lose power after K flash writes."
 )
@@ -125,7 +126,7 @@ def after_writes(count: int) -> Callable[[int, FlashOperation], CutMoment | None
 
 
 @board.command()
-@_directory
+@board_directory
 @click.argument("partition")
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
@@ -148,7 +149,7 @@ def write(directory: Path, partition: str, file: Path, as_json: bool) -> None:
 
 
 @board.command()
-@_directory
+@board_directory
 @click.argument("partition")
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
@@ -166,7 +167,7 @@ def read(directory: Path, partition: str, file: Path, as_json: bool) -> None:
 
 
 @board.command()
-@_directory
+@board_directory
 @json_option
 def partitions(directory: Path, as_json: bool) -> None:
     """Print the FAL partition table as the bootloader prints it."""
@@ -177,3 +178,7 @@ def partitions(directory: Path, as_json: bool) -> None:
         return
     for line in table_lines(entries):
         click.echo(line)
+
+
+for command in (import_layout, validate, export_images, import_image, show_map):
+    board.add_command(command)

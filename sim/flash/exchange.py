@@ -105,9 +105,10 @@ def _write_records(batch: IntelHex, file: BinaryIO) -> None:
     file.write(text.getvalue().encode("ascii").removesuffix(_END_RECORD))
 
 
-def import_raw(window: FlashWindow, path: Path, file: BinaryIO, offset: int | None) -> int:
+def import_raw(window: FlashWindow, path: Path, file: BinaryIO, offset: int | None, *, erase: bool) -> int:
     """Replace the window by a raw file, or bytes from `offset` on; returns the number of bytes.
 
+    With `erase` everything else in the window is erased.
     Without an offset the file has to be as long as the window: a dump of a real chip is. Raises
     `ImageFitError`, before anything is changed.
     """
@@ -126,6 +127,8 @@ def import_raw(window: FlashWindow, path: Path, file: BinaryIO, offset: int | No
             f"{str(path)!r} has {size} bytes, {held}: it is {room - size} bytes too short; give --offset 0 "
             "to replace only so many"
         )
+    if erase:
+        window.erase()
     position = start
     while position < start + size:
         piece = file.read(min(PAGE_SIZE - position % PAGE_SIZE, start + size - position))
@@ -136,9 +139,10 @@ def import_raw(window: FlashWindow, path: Path, file: BinaryIO, offset: int | No
     return size
 
 
-def import_hex(window: FlashWindow, path: Path, file: BinaryIO) -> int:
+def import_hex(window: FlashWindow, path: Path, file: BinaryIO, *, erase: bool) -> int:
     """Replace the bytes that the records of an Intel HEX file name; returns their number.
 
+    With `erase` everything else in the window is erased.
     Raises `ImageFitError` for an address outside the window and `ImageError` for a damaged file, before
     anything is changed.
     """
@@ -151,6 +155,8 @@ def import_hex(window: FlashWindow, path: Path, file: BinaryIO) -> int:
                 f"{str(path)!r} has a byte for 0x{outside:08x}, {window.name} is 0x{window.address:08x} to "
                 f"0x{end:08x}"
             )
+    if erase:
+        window.erase()
     count = 0
     for address, data in image.segments():
         window.replace(address - window.address, data)

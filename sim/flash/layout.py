@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Final
 
 import yaml
 
-from cloudsdk.errors import CloudSdkError
-from cloudsdk.files import open_regular
+from cloudsdk.errors import CloudSdkError, UsageError
+from cloudsdk.files import open_regular, replacing
 from cloudsdk.ota.lint import APP, Finding, Severity
 from flash_images import boards
 from sim.flash.geometry import FlashGeometry, GeometryError, Reprogram
@@ -84,8 +84,8 @@ class BoardLayout:
 class LayoutDraft:
     """A layout as its source has it, before anything is known to fit.
 
-    `undescribed` are devices whose geometry the source does not give or gives wrongly; `broken` says what was
-    wrong with those.
+    `undescribed` are devices whose geometry the source does not give or gives wrongly; `noticed` is what the
+    reader of the source found.
     """
 
     name: str
@@ -96,12 +96,12 @@ class LayoutDraft:
     app: AppFacts = AppFacts()
     kernel: KernelFacts = KernelFacts()
     undescribed: tuple[str, ...] = ()
-    broken: tuple[Finding, ...] = ()
+    noticed: tuple[Finding, ...] = ()
 
     def findings(self) -> tuple[Finding, ...]:
         """Everything there is to say about it, errors first."""
         found = (
-            *self.broken,
+            *self.noticed,
             *name_findings("board", self.name),
             *placement_findings(self.devices, self.partitions, self.undescribed),
             *board_findings(
@@ -116,8 +116,11 @@ class LayoutDraft:
 
     def board(self) -> BoardLayout:
         """The layout. Raises `LayoutError` for the first thing that does not fit."""
-        for finding in self.broken:
-            raise LayoutError(finding.message)
+        for finding in self.noticed:
+            if finding.severity is Severity.ERROR:
+                raise LayoutError(finding.message)
+        for device in self.undescribed:
+            raise LayoutError(f"nothing is known of device {device!r}: give --device {device}=PART")
         return BoardLayout(
             self.name,
             self.description,
@@ -158,9 +161,10 @@ def read_layout_text(path: Path) -> str:
 def save_layout(layout: BoardLayout, path: Path) -> None:
     """Write a layout file that `load_layout` reads back to an equal layout. Raises `LayoutError`."""
     try:
-        path.write_text(format_layout(layout), encoding="utf-8")
-    except OSError as error:
-        raise LayoutError(f"cannot write board layout {str(path)!r}: {error.strerror}") from error
+        with replacing(path) as file:
+            file.write(format_layout(layout).encode("utf-8"))
+    except UsageError as error:
+        raise LayoutError(f"cannot write board layout {str(path)!r}: {error}") from error
 
 
 def parse_layout(text: str, source: str = "layout") -> BoardLayout:
@@ -230,14 +234,14 @@ def _draft(document: object) -> LayoutDraft:
     board = _fields(document, "board", _BOARD)
     devices: list[FlashGeometry] = []
     undescribed: list[str] = []
-    broken: list[Finding] = []
+    noticed: list[Finding] = []
     for number, row in enumerate(board["devices"]):
         fields = _device_fields(row, f"devices[{number}]")
         try:
             devices.append(_device(**fields))
         except (GeometryError, UnknownPartError) as error:
             undescribed.append(fields["name"])
-            broken.append(Finding("geometry", Severity.ERROR, str(error), "flash model"))
+            noticed.append(Finding("geometry", Severity.ERROR, str(error), "flash model"))
     return LayoutDraft(
         board["name"],
         board["description"],
@@ -247,7 +251,7 @@ def _draft(document: object) -> LayoutDraft:
         AppFacts(**_fields(board["app"], "app", _APP, _APP_OPTIONAL)),
         KernelFacts(**_fields(board["kernel"], "kernel", _KERNEL)),
         tuple(undescribed),
-        tuple(broken),
+        tuple(noticed),
     )
 
 
