@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from cloudsdk.ota.header import NAME_OFFSET, RblHeader
+from cloudsdk.ota.header import RblHeader
 from cloudsdk.ota.pack import pack
 from flash_images import boards
 from sim.board import Board, furnish, install, make_board
@@ -71,7 +71,7 @@ def test_firmware_is_found_and_judged(board: Board) -> None:
     board.partition("app").write(0x1000, bytes(8))
     assert region(chip_map(board.partitions), "app").firmware == FoundFirmware("app", "1.0.0", True, False)
     app = board.partition("app")
-    app.write(app.size - 96 + NAME_OFFSET, bytes(8))
+    app.write(app.size - 88, bytes(8))  # the time stamp and the first letters of the name
     damaged = region(chip_map(board.partitions), "app").firmware
     assert damaged is not None
     assert (damaged.header_ok, damaged.content_ok) == (False, False)
