@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import repeat
 from typing import ClassVar, Final
 
 from cloudsdk.errors import FlashError
@@ -110,7 +111,9 @@ class FlashGeometry:
 
     def block_at(self, offset: int) -> tuple[int, int]:
         """Start and length of the erase block that holds `offset`, a byte of the device."""
-        start, size = 0, self.block_size
+        if not self.regions:
+            return offset - offset % self.block_size, self.block_size
+        start = size = 0
         for count, size in self.regions:
             if offset < start + count * size:
                 break
@@ -129,10 +132,13 @@ class FlashGeometry:
         As SFUD does: the largest command that begins here and does not reach beyond the range; where none
         fits, the block.
         """
-        if not self.erase_sizes:
-            yield from self.blocks(offset, length)
-            return
-        end = offset + length
+        return (
+            self._largest_commands(offset, offset + length)
+            if self.erase_sizes
+            else self.blocks(offset, length)
+        )
+
+    def _largest_commands(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
         while offset < end:
             start, size = self.block_at(offset)
             for larger in self.erase_sizes:
@@ -143,11 +149,15 @@ class FlashGeometry:
 
     def blocks(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
         """Start and length of every erase block that [offset, offset + length) touches, ascending."""
-        end = offset + length
-        if length and not self.regions:
-            size = self.block_size
-            yield from ((start, size) for start in range(offset - offset % size, end, size))
-            return
+        if self.regions or not length:
+            return self._blocks_of_regions(offset, offset + length)
+        return zip(
+            range(offset - offset % self.block_size, offset + length, self.block_size),
+            repeat(self.block_size),
+            strict=False,
+        )
+
+    def _blocks_of_regions(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
         while offset < end:
             start, size = self.block_at(offset)
             yield start, size

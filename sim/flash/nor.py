@@ -52,6 +52,8 @@ class NorFlash:
                 f"content of {pages.size} bytes given for device {geometry.name!r} of {geometry.size} bytes"
             )
         self.geometry = geometry
+        self.name = geometry.name
+        self.size = geometry.size
         self.power = power or PowerSupply()
         self.statistics = FlashStatistics(timing=geometry.timing)
         self._pages = pages or MemoryPages(geometry.size)
@@ -66,15 +68,6 @@ class NorFlash:
 
     def __repr__(self) -> str:
         return f"NorFlash({self.geometry!r})"
-
-    @property
-    def name(self) -> str:
-        return self.geometry.name
-
-    @property
-    def size(self) -> int:
-        """Length of the device in bytes."""
-        return self.geometry.size
 
     def wear(self, offset: int) -> int:
         """How many times the block that holds `offset` was erased."""
@@ -137,7 +130,7 @@ class NorFlash:
         """
         page = self.geometry.page_size
         self._require_writable("program", offset, min(len(data), page - offset % page))
-        data += b"\xff" * (-len(data) % self.geometry.program_unit)
+        data = bytes(data) + b"\xff" * (-len(data) % self.geometry.program_unit)
         excess = max(len(data) - page, 0)
         offset += (offset + excess) % page - offset % page
         if data:
@@ -155,29 +148,31 @@ class NorFlash:
         A laboratory makes the state behind a cut with it, without running up to the cut again. An operation
         that fails leaves what it had done.
         """
-        extent = self._extent(operation)
+        start, extent = self._extent(operation)
         with suppress(OperationFailedError):
-            self._carry_out(operation, extent, self.power.done(extent, moment), announce=False)
+            self._carry_out(operation, start, extent, self.power.done(extent, moment), announce=False)
 
-    def _extent(self, operation: FlashOperation) -> int:
-        """Length in bytes of what the operation changes."""
+    def _extent(self, operation: FlashOperation) -> tuple[int, int]:
+        """Start and length in bytes of what the operation changes."""
         if operation.op == "erase":
-            return self.geometry.touched(operation.offset, operation.length)[1]
-        return operation.length
+            return self.geometry.touched(operation.offset, operation.length)
+        return operation.offset, operation.length
 
     def _perform(self, call: FlashOperation) -> None:
-        extent = self._extent(call)
-        self.power.perform(call, extent, partial(self._carry_out, call, extent))
+        start, extent = self._extent(call)
+        self.power.perform(call, extent, partial(self._carry_out, call, start, extent))
 
-    def _carry_out(self, call: FlashOperation, extent: int, done: int, *, announce: bool = True) -> None:
-        """The first `done` bits of a driver call on `extent` bytes.
+    def _carry_out(
+        self, call: FlashOperation, start: int, extent: int, done: int, *, announce: bool = True
+    ) -> None:
+        """The first `done` bits of a driver call that changes `extent` bytes at `start`.
 
         One that is completed announces its primitives when somebody watches them.
         """
         whole = done == 8 * extent
         announce = announce and whole and self.power.watches_primitives
         if whole and not (announce or self._inspector or self._faults or call.op == "program"):
-            self._do(call)
+            self._do(call, start, extent)
             return
         if done and self._inspector:
             self._inspector.check_call(call)
@@ -201,10 +196,9 @@ class NorFlash:
                 start -= self.geometry.page_size  # the raw command goes on in the same page
             yield FlashOperation(self.name, "program", start, size, data)
 
-    def _do(self, call: FlashOperation) -> None:
+    def _do(self, call: FlashOperation, start: int, extent: int) -> None:
         """All of a write or an erase on a healthy device: the same as all its primitives."""
         if call.op == "erase":
-            start, extent = self.geometry.touched(call.offset, call.length)
             self._pages.erase(start, extent)
             for _, size in self.geometry.erase_commands(call.offset, call.length):
                 self.statistics.erase_commands[size] += 1
@@ -290,7 +284,7 @@ class NorFlash:
             raise UnalignedWriteError(text)
 
     def _require_inside(self, what: str, offset: int, length: int) -> None:
-        if offset < 0 or length < 0 or offset + length > self.geometry.size:
+        if offset < 0 or length < 0 or offset + length > self.size:
             raise OutOfBoundsError(
                 f"{what} of {length} bytes at {offset:#x} reaches outside device {self.name!r} "
                 f"({self.size} bytes)"

@@ -96,11 +96,13 @@ class Inspector:
                 return
 
     def _check_bits(self, primitive: FlashOperation, old: bytes) -> None:
-        for where, (cell, value) in enumerate(zip(old, primitive.data, strict=False), primitive.offset):
-            if value & ~cell:
-                text = f"{value:#04x} over {cell:#04x} at {where:#x} leaves {cell & value:#04x}; erase first"
-                self._found(primitive, Rule.LOST_BITS, text)
-                return
+        data = primitive.data
+        missing = int.from_bytes(data) & ~int.from_bytes(old[: len(data)])
+        if missing:
+            first = len(data) - (missing.bit_length() + 7) // 8
+            cell, value, where = old[first], data[first], primitive.offset + first
+            text = f"{value:#04x} over {cell:#04x} at {where:#x} leaves {cell & value:#04x}; erase first"
+            self._found(primitive, Rule.LOST_BITS, text)
 
     def _found(self, operation: FlashOperation, rule: Rule, text: str) -> None:
         misuse = Misuse(operation.op, operation.offset, operation.length, rule, text)

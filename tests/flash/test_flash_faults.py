@@ -233,3 +233,30 @@ def test_healthy_plan_changes_nothing(fine: bool) -> None:
 def test_impossible_faults_are_refused(plan: dict[str, Any], message: str) -> None:
     with pytest.raises(FaultPlanError, match=message):
         NorFlash(PLAIN, faults=FaultPlan(**plan))
+
+
+def test_weak_bits_stay_only_where_something_was_erased() -> None:
+    for seed in range(10):
+        flips = BitFlips(1, random.Random(seed))
+        dead = FaultPlan(bad_blocks=(BadBlock(0, failure=Failure.SILENT),), erase_flips=flips)
+        flash = NorFlash(PLAIN)
+        flash.write(0, bytes(3 * BLOCK))
+        flash.inject(dead)
+        flash.erase(0, 2 * BLOCK)
+        flash.power.arm(lambda index, operation: CutMoment.TORN)
+        with pytest.raises(PowerCut):
+            flash.erase(2 * BLOCK, BLOCK)
+        flash.power.restore()
+        assert flash.read(0, BLOCK) == bytes(BLOCK)
+        assert flipped(flash.read(BLOCK, BLOCK), 0xFF) == 1
+        assert flash.read(2 * BLOCK, BLOCK) == b"\xff" * (BLOCK // 2) + bytes(BLOCK // 2)
+
+
+def test_silent_failure_takes_its_time() -> None:
+    plan = FaultPlan(bad_blocks=(BadBlock(0, failure=Failure.SILENT),))
+    healthy, sick = NorFlash(SERIAL), NorFlash(SERIAL, faults=plan)
+    for flash in (healthy, sick):
+        flash.write(0, bytes(300))
+        flash.erase(0, BLOCK)
+    assert sick.statistics.busy == healthy.statistics.busy > 0
+    assert (sick.statistics.bytes_programmed, sick.statistics.block_erases) == (0, 0)
