@@ -78,6 +78,7 @@ def _draw(chips: ChipMap, console: Console) -> None:
                 str(region.wear),
                 Text(firmware_text(region.firmware)),
             )
+        marks.rstrip()
         console.print(bar)
         console.print(marks)
         console.print(table)

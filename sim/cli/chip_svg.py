@@ -41,7 +41,8 @@ def chip_svg(chips: ChipMap) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
-            f'height="{height}" font-family="ui-monospace, monospace" font-size="13" role="img">',
+            f'height="{height}" font-family="ui-monospace, monospace" font-size="13" '
+            'shape-rendering="crispEdges" role="img">',
             f"<title>{title}</title>",
             f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
             *body,

@@ -329,7 +329,7 @@ def format_layout(layout: BoardLayout) -> str:
         "description": layout.description,
         "devices": [_with_addresses(_device_row(device)) for device in layout.devices],
         "partitions": [_with_addresses(asdict(entry)) for entry in layout.partitions],
-        "bootloader": asdict(layout.bootloader),
+        "bootloader": _with_addresses(asdict(layout.bootloader)),
         "app": _with_addresses(asdict(layout.app)),
         "kernel": asdict(layout.kernel),
     }
