@@ -101,7 +101,7 @@ class Macros:
                 inside.discard(macro)
             elif token.kind == "name" and token.text in self._texts and token.text not in inside:
                 if len(stack) >= MAX_DEPTH:
-                    raise CTextError(f"macro {_shown(name)} goes through more than {MAX_DEPTH} others")
+                    raise CTextError(f"macro {shown(name)} goes through more than {MAX_DEPTH} others")
                 stack.append((iter(_tokens(self._texts[token.text])), token.text))
                 inside.add(token.text)
             else:
@@ -141,7 +141,7 @@ class Macros:
         elif word == "define":
             parts = _DEFINE.fullmatch(rest)
             if parts is None:
-                raise CTextError(f"#define of {_shown(rest.strip())!r}, which is no name")
+                raise CTextError(f"#define of {shown(rest.strip())!r}, which is no name")
             if not parts[2]:
                 self._texts[parts[1]] = parts[3].strip()
 
@@ -180,7 +180,7 @@ def _tokens(text: str) -> list[Token]:
         kind = str(match.lastgroup)
         value = match[kind]
         if value in ('"', "'"):
-            raise CTextError(f"{_shown(text[match.start() :].strip())!r} is no text in double quotes")
+            raise CTextError(f"{shown(text[match.start() :].strip())!r} is no text in double quotes")
         found.append(Token(kind, _ESCAPE.sub(r"\1", value[1:-1]) if kind == "string" else value))
     return found
 
@@ -190,7 +190,8 @@ def evaluate(expression: list[Token]) -> int:
     return _Expression(expression).value()
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """As much of `text` as fits a message."""
     return text if len(text) <= _IN_MESSAGE else text[:_IN_MESSAGE] + "..."
 
 
@@ -256,13 +257,11 @@ class _Expression:
     def value(self) -> int:
         result = self._binary(0)
         if self._position < len(self._words):
-            raise CTextError(
-                f"{_shown(self._words[self._position].text)!r} is not expected in {self._text()}"
-            )
+            raise CTextError(f"{shown(self._words[self._position].text)!r} is not expected in {self._text()}")
         return result
 
     def _text(self) -> str:
-        return repr(_shown(" ".join(word.text for word in self._words[:_IN_MESSAGE])))
+        return repr(shown(" ".join(word.text for word in self._words[:_IN_MESSAGE])))
 
     def _peek(self) -> str:
         """The next token; "" for text and at the end."""
@@ -323,9 +322,9 @@ class _Expression:
         if word.kind == "number":
             return _number(word.text)
         if word.kind != "name":
-            raise CTextError(f"{_shown(word.text)!r} is no number in {self._text()}")
+            raise CTextError(f"{shown(word.text)!r} is no number in {self._text()}")
         if self._macros is None:
-            raise CTextError(f"{_shown(word.text)} is not defined: give --define {_shown(word.text)}=VALUE")
+            raise CTextError(f"{shown(word.text)} is not defined: give --define {shown(word.text)}=VALUE")
         return (
             self._defined(self._macros) if word.text == "defined" else self._of_macro(word.text, self._macros)
         )
@@ -349,7 +348,7 @@ class _Expression:
 def _number(text: str) -> int:
     match = _NUMBER.fullmatch(text)
     if match is None or len(match[1]) > _WORD_BITS:
-        raise CTextError(f"{_shown(text)!r} is no number")
+        raise CTextError(f"{shown(text)!r} is no number")
     octal = match[1][0] == "0" and match[1].isdigit()
     try:
         return int(match[1], 8 if octal else 0)

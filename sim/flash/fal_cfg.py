@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sim.flash.c_text import CTextError, Macros, Token, evaluate
+from sim.flash.c_text import CTextError, Macros, Token, evaluate, shown
 from sim.flash.placement import PartitionEntry
 
 MAX_HEADER: Final = 256 * 1024  # characters
@@ -114,7 +114,8 @@ def _text(words: list[Token]) -> str:
     """Text, of one or more literals next to each other."""
     for word in words:
         if word.kind == "name":
-            raise CTextError(f"{word.text} is not defined: give --define {word.text}='\"NAME\"'")
+            name = shown(word.text)
+            raise CTextError(f"{name} is not defined: give --define {name}='\"NAME\"'")
     if not words or any(word.kind != "string" for word in words):
-        raise CTextError(f"{' '.join(word.text for word in words)[:40]!r} is no name in double quotes")
+        raise CTextError(f"{shown(' '.join(word.text for word in words))!r} is no name in double quotes")
     return "".join(word.text for word in words)

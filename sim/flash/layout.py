@@ -23,6 +23,7 @@ from sim.flash.placement import PartitionEntry as PartitionEntry
 from sim.flash.placement import board_findings, name_findings, placement_findings
 
 MAX_LAYOUT: Final = 64 * 1024  # characters of YAML
+MAX_NUMBER: Final = 2**48  # of everything in a layout
 
 
 class LayoutError(CloudSdkError):
@@ -144,18 +145,14 @@ def load_board(name_or_path: str | Path) -> BoardLayout:
 
 def load_layout(path: Path) -> BoardLayout:
     """Read a layout file. Raises `LayoutError`."""
-    return parse_layout(read_layout_text(path), source=str(path))
-
-
-def read_layout_text(path: Path) -> str:
-    """The text of a layout file, or enough of it to see that it is too long. Raises `LayoutError`."""
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
-            return file.read(MAX_LAYOUT + 1)
+            text = file.read(MAX_LAYOUT + 1)
     except OSError as error:
         raise LayoutError(f"cannot read board layout {str(path)!r}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise LayoutError(f"board layout {str(path)!r} is not UTF-8 text") from error
+    return parse_layout(text, source=str(path))
 
 
 def save_layout(layout: BoardLayout, path: Path) -> None:
@@ -276,7 +273,11 @@ def _device_fields(row: object, where: str) -> dict[str, Any]:
 
 
 def _numbers(value: object, count: int, where: str) -> tuple[int, ...]:
-    if not isinstance(value, list) or len(value) != count or any(type(number) is not int for number in value):
+    if (
+        not isinstance(value, list)
+        or len(value) != count
+        or any(type(number) is not int or abs(number) > MAX_NUMBER for number in value)
+    ):
         raise LayoutError(f"{where} must be of lists of {count} whole numbers")
     return tuple(value)
 
@@ -305,6 +306,8 @@ def _fields(value: object, where: str, fields: _Fields, optional: _Fields = _NON
         # A YAML true is an int to Python.
         if not isinstance(value[key], kind) or isinstance(value[key], bool):
             raise LayoutError(f"{where}: {key} must be {_TYPE_NAMES[kind]}")
+        if kind is int and abs(value[key]) > MAX_NUMBER:
+            raise LayoutError(f"{where}: {key} is beyond {MAX_NUMBER:#x}")
     return value
 
 

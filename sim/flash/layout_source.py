@@ -18,7 +18,7 @@ from flash_images import boards
 from sim.flash.fal import decode_table
 from sim.flash.fal_cfg import DEVICE_TABLE, PARTITION_TABLE, parse_fal_cfg
 from sim.flash.geometry import FlashGeometry
-from sim.flash.layout import AppFacts, LayoutDraft, parse_draft
+from sim.flash.layout import MAX_NUMBER, AppFacts, LayoutDraft, parse_draft
 from sim.flash.parts import names as part_names
 from sim.flash.parts import part_named
 from sim.flash.placement import MAX_NAME, PartitionEntry
@@ -80,7 +80,10 @@ def _size(text: str) -> int:
     if match is None:
         raise UsageError(f"{text!r} is no number of bytes: give it decimal, as 0x..., or with K or M")
     digits, unit = match.groups()
-    return int(digits, 16 if digits[:2] in ("0x", "0X") else 10) * _UNITS[unit]
+    size = int(digits, 16 if digits[:2] in ("0x", "0X") else 10) * _UNITS[unit]
+    if size > MAX_NUMBER:
+        raise UsageError(f"{text!r} is beyond {MAX_NUMBER:#x}")
+    return size
 
 
 def read_source(source: str, given: Given) -> tuple[SourceKind, LayoutDraft]:

@@ -45,7 +45,11 @@ class PartitionEntry:
     @property
     def span(self) -> str:
         """Its range, as engineers write it."""
-        return f"0x{self.offset:08x} to 0x{self.end:08x}"
+        return f"{_hexadecimal(self.offset)} to {_hexadecimal(self.end)}"
+
+
+def _hexadecimal(offset: int) -> str:
+    return f"{'-' if offset < 0 else ''}0x{abs(offset):08x}"
 
 
 def _error(identity: str, message: str, fact: str) -> Finding:
@@ -113,7 +117,7 @@ def _misfits(entry: PartitionEntry, devices: Mapping[str, FlashGeometry]) -> Ite
             "FAL refuses the table",
         )
         return
-    where = f"partition {entry.name!r} (0x{entry.offset:08x}, 0x{entry.length:x} bytes)"
+    where = f"partition {entry.name!r} ({_hexadecimal(entry.offset)}, 0x{entry.length:x} bytes)"
     if entry.length <= 0:
         yield _error("length", f"partition {entry.name!r} has length {entry.length}", "rbl-format 4")
     elif entry.offset < 0 or entry.end > device.size or entry.offset > MAX_OFFSET:

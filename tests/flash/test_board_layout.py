@@ -172,6 +172,10 @@ def test_device_is_a_part_or_numbers_or_has_regions() -> None:
             "program_unit: 1, reprogram: never",
             "reprogram must be one of clear, zero",
         ),
+        (GOOD, "length: 0x8000}", f"length: -0x{'f' * 9000}}}", "length is beyond 0x1000000000000"),
+        (GOOD, "size: 0x10000", f"size: 0x{'f' * 9000}", "size is beyond"),
+        (REGIONS, "[8, 4096]", f"[8, 0x{'f' * 9000}]", "regions must be of lists"),
+        (GOOD, "offset: 0,", "offset: -4096,", "partition 'app' (-0x00001000, 0x8000 bytes) reaches outside"),
         (GOOD, "app: {", "app: {partition: 5, ", "app: partition must be text"),
     ],
 )

@@ -200,7 +200,9 @@ def test_device_is_a_part_or_numbers(text: str, geometry: FlashGeometry) -> None
         ("f=1M/4K/256/1@", "cloudsim.usage"),
         ("f=w25q64@-1", "cloudsim.usage"),
         ("f=1M/4K/256/0", "flash.geometry"),
-        ("f=9999999999999999M/4K/256/1", "flash.geometry"),
+        ("f=1000M/4K/256/1", "flash.geometry"),
+        ("f=9999999999999999M/4K/256/1", "cloudsim.usage"),
+        ("f=w25q64@0xFFFFFFFFFFFFFFFF", "cloudsim.usage"),
         ("f=99999999999999999/4K/256/1", "cloudsim.usage"),
     ],
 )
