@@ -12,7 +12,7 @@ from cloudsdk.port import Port
 from cloudsdk.profile import Profile
 from cloudsdk.session import Session, Storage
 from sim.board import Board
-from sim.bootloader.rt_ota import APP, FAL_VERSION
+from sim.bootloader.rt_ota import FAL_VERSION
 from sim.flash.easyflash import EasyFlashEnv
 from sim.flash.layout import BoardLayout
 
@@ -32,7 +32,7 @@ def kernel_banner(layout: BoardLayout) -> str:
 
 
 class Application:
-    """One run of the firmware in partition `app`, from the jump to the next reset."""
+    """One run of the firmware in the application partition, from the jump to the next reset."""
 
     def __init__(
         self, board: Board, port: Port, *, profile: Profile, limits: Limits, write: Callable[[str], None]
@@ -46,7 +46,7 @@ class Application:
 
     def start(self) -> None:
         """Everything before the SDK: kernel, drivers, ENV."""
-        write, installed = self._write, self._board.installed(APP)
+        write, installed = self._write, self._board.installed(self._board.layout.app.partition)
         write(kernel_banner(self._board.layout))
         write("lwIP-2.0.2 initialized!\n")
         write(console.info("SAL_SKT", "Socket Abstraction Layer initialize success."))

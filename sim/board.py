@@ -17,13 +17,14 @@ from flash_images import samples
 from sim.bootloader import kinds
 from sim.bootloader.decoded import DecodeCache
 from sim.bootloader.outcome import BootResult
-from sim.bootloader.rt_ota import APP, BOOTLOADER, FACTORY
+from sim.bootloader.rt_ota import BOOTLOADER, FACTORY
 from sim.flash.fal import FalPartition, FalTable, encode_table
-from sim.flash.images import image_path, open_images
+from sim.flash.images import FlashImages, image_path, open_images
 from sim.flash.layout import BoardLayout, load_layout, save_layout
 from sim.flash.nor import make_devices
 from sim.flash.pages import PageStore
 from sim.flash.power import PowerSupply
+from sim.flash.wear import WEAR_FILE, WearTables, load_wear, save_wear
 
 LAYOUT_FILE: Final = "board.yaml"
 KEYS_FILE: Final = "bootloader-keys.json"
@@ -84,10 +85,12 @@ def make_board(
     pages: dict[str, PageStore] | None = None,
     keys: PackageKeys | None = None,
     cache: DecodeCache | None = None,
+    *,
+    wear: WearTables | None = None,
 ) -> Board:
-    """A board over the given contents by device name; without any, in erased memory."""
+    """A board over the given contents and wear by device name; without any, in erased and fresh memory."""
     power = PowerSupply()
-    devices = make_devices(layout.devices, power, pages)
+    devices = make_devices(layout.devices, power, pages, wear=wear)
     return Board(layout, FalTable(layout, devices), power, keys or PackageKeys(), cache)
 
 
@@ -117,12 +120,19 @@ def furnish(board: Board, *, app_version: str | None) -> None:
     if app_version is None:
         return
     image = samples.application(app_version, link_address=layout.app.link_address)
-    install(board, APP, image, version=app_version, timestamp=APP_TIMESTAMP)
+    install(board, layout.app.partition, image, version=app_version, timestamp=APP_TIMESTAMP)
     factory = board.partitions.find(FACTORY)
     if factory is not None and is_qboot:
         flavour = _flavour(board)
         _program(
-            factory, pack(image, name=APP, version=app_version, timestamp=APP_TIMESTAMP, flavour=flavour)
+            factory,
+            pack(
+                image,
+                name=layout.app.partition,
+                version=app_version,
+                timestamp=APP_TIMESTAMP,
+                flavour=flavour,
+            ),
         )
     elif facts.kind == "rt_ota+factory":
         install(board, FACTORY, image, version=app_version, timestamp=APP_TIMESTAMP)
@@ -163,7 +173,8 @@ def create_board(
         with open_images(directory, layout) as images:
             board = make_board(layout, dict(images.pages))
             furnish(board, app_version=app_version)
-        (directory / KEYS_FILE).unlink(missing_ok=True)
+        for left_over in (KEYS_FILE, WEAR_FILE):
+            (directory / left_over).unlink(missing_ok=True)
         if keys is not None:
             _save_keys(directory / KEYS_FILE, keys)
         save_layout(layout, directory / LAYOUT_FILE)
@@ -177,12 +188,29 @@ def open_board(directory: Path) -> Iterator[Board]:
 
     Raises `BoardError` when there is none.
     """
+    with open_flash(directory) as (layout, images):
+        keys, worn = _load_keys(directory / KEYS_FILE), load_wear(directory / WEAR_FILE)
+        board = make_board(layout, dict(images.pages), keys, wear=worn)
+        try:
+            yield board
+        finally:
+            devices = board.partitions.devices.items()
+            tables = {name: table for name, device in devices if (table := device.wear_table())}
+            if tables != worn:
+                save_wear(directory / WEAR_FILE, tables)
+
+
+@contextlib.contextmanager
+def open_flash(directory: Path) -> Iterator[tuple[BoardLayout, FlashImages]]:
+    """The layout and the flash content of a board, for one process at a time.
+
+    Raises `BoardError` when there is none.
+    """
     if not (directory / LAYOUT_FILE).is_file():
         raise BoardError(f"{str(directory)!r} holds no board; make one with: cloudsim board new {directory}")
     layout = load_layout(directory / LAYOUT_FILE)
-    keys = _load_keys(directory / KEYS_FILE)
     with open_images(directory, layout) as images:
-        yield make_board(layout, dict(images.pages), keys)
+        yield layout, images
 
 
 def _save_keys(path: Path, keys: PackageKeys) -> None:

@@ -1,6 +1,7 @@
 """Firmware as tools write it: raw binary, Intel HEX or ELF; read as one stretch of bytes, gaps 0xFF."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ ELF_MAGIC: Final = b"\x7fELF"
 
 _READ_SIZE: Final = 64 * 1024  # bytes
 _PAGE: Final = 4096  # bytes
+_TAKEN: Final = re.compile(b"\1+")
 _BATCH: Final = 256  # HEX records parsed at a time
 _FORMATS: Final[dict[str, ImageFormat]] = {
     ".hex": "hex",
@@ -53,7 +55,7 @@ def read_image(path: Path) -> Iterator[bytes]:
             case "bin":
                 yield from _pieces(file)
             case "hex":
-                yield from _hex_pieces(path, file)
+                yield from read_hex(path, file).pieces()
             case "elf":
                 yield from _elf_pieces(path, file)
 
@@ -158,8 +160,8 @@ def _check_span(path: Path, start: int, end: int) -> None:
 # --- Intel HEX ------------------------------------------------------------------------------------------
 
 
-class _Sparse:
-    """Bytes by address, in pages, each with a mark per byte that is taken."""
+class HexImage:
+    """What the records of a HEX file hold, by address: in pages, each with a mark per byte that is taken."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -182,7 +184,14 @@ class _Sparse:
             taken[at : at + len(piece)] = b"\1" * len(piece)
             address += len(piece)
 
+    def segments(self) -> Iterator[tuple[int, bytes]]:
+        """Address and content of each stretch that the records name, ascending and cut at pages."""
+        for number, (content, taken) in sorted(self._pages.items()):
+            for run in _TAKEN.finditer(taken):
+                yield number * _PAGE + run.start(), bytes(content[run.start() : run.end()])
+
     def pieces(self) -> Iterator[bytes]:
+        """Everything from the first byte to the last. Raises `ImageError` when there is none."""
         if not self._pages:
             raise ImageError(f"{self._path} holds no data records")
         erased = bytes((ERASED,)) * _PAGE
@@ -193,11 +202,15 @@ class _Sparse:
             yield content[max(self._start - base, 0) : self._end - base]
 
 
-def _hex_pieces(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """IntelHex keeps a dictionary entry per byte, so it is given a few records at a time."""
+def read_hex(path: Path, file: BinaryIO) -> HexImage:
+    """The records of a HEX file; `path` names it in errors.
+
+    IntelHex keeps a dictionary entry per byte, so it is given a few records at a time. Raises `ImageError`
+    for a damaged file, and for one that spreads over more than `MAX_IMAGE_SIZE`.
+    """
     from intelhex import HexReaderError, IntelHex
 
-    image = _Sparse(path)
+    image = HexImage(path)
     base = _HEX_BASE_ZERO  # the latest extended address record, which counts for the records that follow, too
     first_line = 1
     ended = False
@@ -219,7 +232,7 @@ def _hex_pieces(path: Path, file: BinaryIO) -> Iterator[bytes]:
                 base = record
             ended = ended or kind == _HEX_END
         first_line += len(lines)
-    yield from image.pieces()
+    return image
 
 
 def _hex_lines(path: Path, file: BinaryIO) -> Iterator[str]:

@@ -30,7 +30,7 @@ from cloudsdk.ota.rt_ota import DOWNLOAD, HazardError
 from sim.bootloader.decoded import DecodeCache, DecodeKey
 from sim.bootloader.outcome import BootOutcome, BootResult, CrashError, diagnosed
 from sim.bootloader.qboot_body import COMPRESSIONS, ENCRYPTIONS, GZIP_UNIT, Round, Rounds, rounds
-from sim.bootloader.rt_ota import APP, BOOTLOADER, FACTORY
+from sim.bootloader.rt_ota import BOOTLOADER, FACTORY
 from sim.flash.fal import FalTable
 from sim.flash.layout import QbootFacts
 
@@ -108,6 +108,7 @@ class _Qboot:
         self, partitions: FalTable, keys: PackageKeys, write: Callable[[str], None], cache: DecodeCache
     ) -> None:
         self._partitions = partitions
+        self._app = partitions.layout.app.partition
         self._facts = partitions.layout.bootloader.qboot or QbootFacts()
         self._keys = keys
         self._write = write
@@ -134,7 +135,7 @@ class _Qboot:
             return diagnosed(hazard)
         if result is not None:
             return result
-        reason = f"no legitimate application in '{APP}', and none to resume"
+        reason = f"no legitimate application in '{self._app}', and none to resume"
         if self._facts.shell_seconds:
             self._write(PROMPT)
             return BootResult(BootOutcome.HALT, diagnosis=f"{reason}: QBoot waits in its shell")
@@ -195,11 +196,11 @@ class _Qboot:
                 self._error(f"Qboot resume fail from {source}.")
                 self._error("The product code error. ")
                 return False
-            if package.destination != APP:
+            if package.destination != self._app:
                 self._error(f"Qboot resume fail from {source}.")
                 self._error(
                     f"The firmware of {source} partition is not application. "
-                    f"fw_info.part_name({package.destination}) != {APP}"
+                    f"fw_info.part_name({package.destination}) != {self._app}"
                 )
                 return False
             self._update(package)

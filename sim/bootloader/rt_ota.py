@@ -42,7 +42,6 @@ FACTORY: Final = "factory"
 COMMAND_LINE: Final = "msh />"
 CHUNK: Final = 4096  # bytes of raw firmware per write
 MAX_DECODED: Final = 65536  # bytes of one block that are decoded to see how far it would overrun
-_LINK_RANGE: Final = range(0x08010000, 0x08080001)
 _DECODERS: Final = {Compression.QUICKLZ: quicklz.decompress, Compression.FASTLZ: fastlz.decompress}
 
 
@@ -92,6 +91,8 @@ class Bootloader:
     ) -> None:
         cache = cache or DecodeCache()
         self._partitions = partitions
+        self._app = partitions.layout.app.partition
+        self._link_address = partitions.layout.app.link_address
         self._keys = keys
         self._write = write
         self._cache = cache
@@ -116,7 +117,7 @@ class Bootloader:
             self._write(COMMAND_LINE)
             return BootResult(
                 BootOutcome.HALT,
-                diagnosis=f"neither '{APP}' nor '{FACTORY}' holds firmware that verifies: "
+                diagnosis=f"neither '{self._app}' nor '{FACTORY}' holds firmware that verifies: "
                 "the bootloader waits in its command line",
             )
         return self._jump(app_good)
@@ -151,7 +152,7 @@ class Bootloader:
                     self._upgrade(download)
                 except _UpgradeFailedError:
                     self._error("ota_main:78", "OTA upgrade failed!")
-        if not self._ota.verify(APP):
+        if not self._ota.verify(self._app):
             self._error("ota_main:116", "App verify failed! Need to recovery factory firmware.")
             if not (self._factory and self._recover()):
                 return False
@@ -180,7 +181,7 @@ class Bootloader:
         return installed != header
 
     def _jump(self, app_good: bool) -> BootResult:
-        app = self._partitions.find(APP)
+        app = self._partitions.find(self._app)
         stack_pointer, entry, _, _ = (
             VECTORS.unpack(app.read(0, VECTORS.size)) if app is not None else (0,) * 4
         )
@@ -260,11 +261,13 @@ class Bootloader:
             raise _ContentError
 
     def _custom_verify(self, package: "DownloadedPackage", destination: Partition, first: bytes) -> None:
-        if destination.name != APP:
+        if destination.name != self._app:
             self._info(f"The dest part name: {destination.name}, it does not need to custom verity.")
             return
         hard_fault = VECTORS.unpack(first[: VECTORS.size].ljust(VECTORS.size, b"\0"))[3]
-        if hard_fault & 0xFFFF0000 not in _LINK_RANGE:
+        # The recorded range of the IoT Board: from where its app is linked to the end of the partition.
+        linked = range(self._link_address, self._link_address + destination.size + 1)
+        if hard_fault & 0xFFFF0000 not in linked:
             self._error(
                 "rt_ota_custom_verify:170", "The application must link to the flash 64KB location!\r\n"
             )
@@ -317,7 +320,7 @@ class Bootloader:
 
     def _recover(self) -> bool:
         """Copy verified firmware from `factory` to `app`, header last; returns whether `app` is good now."""
-        factory, app = self._partitions.find(FACTORY), self._partitions.find(APP)
+        factory, app = self._partitions.find(FACTORY), self._partitions.find(self._app)
         if factory is None or app is None or not self._ota.verify(FACTORY):
             self._error("ota_main", f"Recovery failed! No valid firmware in partition '{FACTORY}'.")
             return False
@@ -339,9 +342,11 @@ class Bootloader:
             self._check_copy(header, app)
             app.write(header_offset(app), header.pack())
         except (_ContentError, FlashError):
-            self._error("ota_main", f"Recovery failed! Factory firmware copy to partition({APP}) error!")
+            self._error(
+                "ota_main", f"Recovery failed! Factory firmware copy to partition({self._app}) error!"
+            )
             return False
-        return self._ota.verify(APP)
+        return self._ota.verify(self._app)
 
 
 class _ContentError(Exception):

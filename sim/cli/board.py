@@ -11,6 +11,10 @@ from cloudsdk.files import open_regular, replacing
 from sim.board import create_board, open_board
 from sim.bootloader.outcome import BootOutcome, BootResult
 from sim.cli.board_env import env
+from sim.cli.board_images import export_images, import_image
+from sim.cli.board_layout import import_layout, validate
+from sim.cli.board_map import show_map
+from sim.cli.board_options import board_directory
 from sim.cli.keys import GivenKeys, key_options
 from sim.cli.output import echo_console, echo_json, json_option
 from sim.flash.fal import table_lines
@@ -38,11 +42,8 @@ def board() -> None:
     """Simulated boards: a directory with one flash image per device."""
 
 
-_directory = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-
-
 @board.command()
-@_directory
+@board_directory
 @click.option(
     "--board", "layout", default="iot-board", show_default=True, help="Board name, or a layout file."
 )
@@ -87,7 +88,7 @@ def new(
 
 
 @board.command()
-@_directory
+@board_directory
 @click.option(
     "--cut-after-writes", type=click.IntRange(min=0), metavar="K", help="Lose power after K flash writes."
 )
@@ -133,7 +134,7 @@ def after_writes(count: int) -> Callable[[int, FlashOperation], CutMoment | None
 
 
 @board.command()
-@_directory
+@board_directory
 @click.argument("partition")
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
@@ -156,7 +157,7 @@ def write(directory: Path, partition: str, file: Path, as_json: bool) -> None:
 
 
 @board.command()
-@_directory
+@board_directory
 @click.argument("partition")
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
@@ -174,7 +175,7 @@ def read(directory: Path, partition: str, file: Path, as_json: bool) -> None:
 
 
 @board.command()
-@_directory
+@board_directory
 @json_option
 def partitions(directory: Path, as_json: bool) -> None:
     """Print the FAL partition table as the bootloader prints it."""
@@ -187,4 +188,5 @@ def partitions(directory: Path, as_json: bool) -> None:
         click.echo(line)
 
 
-board.add_command(env)
+for command in (import_layout, validate, export_images, import_image, show_map, env):
+    board.add_command(command)

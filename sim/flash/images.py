@@ -1,4 +1,4 @@
-"""A board's flash on disk: a directory with one raw image per device, used by one process at a time."""
+"""A board's flash on disk: a directory with one image per device, used by one process at a time."""
 
 import fcntl
 import os
@@ -43,12 +43,12 @@ class FlashImages:
 
 
 def image_path(directory: Path, device: str) -> Path:
-    """The image of one device."""
-    return directory / f"{device}.bin"
+    """The image of one device, every byte as its complement (docs/adr/0008)."""
+    return directory / f"{device}.inverted"
 
 
 def open_images(directory: Path, layout: BoardLayout) -> FlashImages:
-    """Open the images `<device>.bin` in `directory`, creating what is missing, erased and for the owner only.
+    """Open the images of a board in `directory`, creating what is missing, erased and for the owner only.
 
     Raises `BoardInUseError` while they are open elsewhere, `ImageError` if they cannot be used.
     """

@@ -4,24 +4,26 @@ Layouts are YAML. The ones that come with the package are loaded by name, others
 """
 
 import io
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final
 
 import yaml
 
-from cloudsdk.errors import CloudSdkError
-from cloudsdk.files import open_regular
+from cloudsdk.errors import CloudSdkError, UsageError
+from cloudsdk.files import open_regular, replacing
+from cloudsdk.ota.lint import APP, Finding, Severity
 from flash_images import boards
-from sim.flash.geometry import FlashGeometry, GeometryError
+from sim.flash.geometry import FlashGeometry, GeometryError, Reprogram
+from sim.flash.parts import UnknownPartError, part_named
+from sim.flash.placement import MAX_NAME as MAX_NAME
+from sim.flash.placement import MAX_OFFSET as MAX_OFFSET
+from sim.flash.placement import PartitionEntry as PartitionEntry
+from sim.flash.placement import board_findings, name_findings, placement_findings
 
-MAX_NAME: Final = 23  # characters; FAL keeps names in 24 bytes with a NUL (rbl-format 4)
 MAX_LAYOUT: Final = 64 * 1024  # characters of YAML
-MAX_OFFSET: Final = 2**31 - 1  # the partition table holds a signed 32-bit offset (rbl-format 4)
-# Device names become file names, partition names are typed on a shell.
-_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+MAX_NUMBER: Final = 2**48  # of everything in a layout
 
 
 class LayoutError(CloudSdkError):
@@ -34,16 +36,6 @@ class LayoutError(CloudSdkError):
 def _require_one_of(what: str, value: object, known: tuple[object, ...]) -> None:
     if value not in known:
         raise LayoutError(f"{what} {value!r} is not one of {', '.join(map(str, known))}")
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionEntry:
-    """One row of the partition table. `offset` (from the start of the device) and `length` are bytes."""
-
-    name: str
-    device: str
-    offset: int
-    length: int
 
 
 BOOTLOADER_KINDS: Final = ("rt_ota", "rt_ota+factory", "qboot")
@@ -111,9 +103,10 @@ class BootloaderFacts:
 
 @dataclass(frozen=True, slots=True)
 class AppFacts:
-    """Where the application has to be linked, as a bus address (rbl-format 3.2)."""
+    """Where the application has to be linked, as a bus address, and its partition (rbl-format 3.2)."""
 
     link_address: int = 0x08010000
+    partition: str = APP
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,61 +133,67 @@ class BoardLayout:
     kernel: KernelFacts = KernelFacts()
 
     def __post_init__(self) -> None:
-        _require_name("board", self.name)
-        devices: dict[str, FlashGeometry] = {}
-        for device in self.devices:
-            _require_name("device", device.name)
-            if device.name in devices:
-                raise LayoutError(f"device {device.name!r} is there twice")
-            devices[device.name] = device
-        placed: dict[str, PartitionEntry] = {}
-        for entry in self.partitions:
-            _require_name("partition", entry.name)
-            if entry.name in placed:
-                raise LayoutError(f"partition {entry.name!r} is there twice")
-            _require_fit(entry, devices)
-            for other in placed.values():
-                if _overlap(entry, other):
-                    raise LayoutError(f"partition {entry.name!r} overlaps {other.name!r} on {entry.device}")
-            placed[entry.name] = entry
-        if self.bootloader.kind == "rt_ota+factory" and "factory" not in placed:
+        for finding in (
+            *name_findings("board", self.name),
+            *placement_findings(self.devices, self.partitions),
+        ):
+            raise LayoutError(finding.message)
+        if self.bootloader.kind == "rt_ota+factory" and "factory" not in [
+            row.name for row in self.partitions
+        ]:
             raise LayoutError("bootloader rt_ota+factory needs a partition 'factory'; add one")
 
 
-def _require_name(what: str, name: str) -> None:
-    if len(name) > MAX_NAME:
-        raise LayoutError(f"{what} name {name[:MAX_NAME]!r}... is longer than {MAX_NAME} characters")
-    if not _NAME.fullmatch(name):
-        raise LayoutError(
-            f"{what} name {name!r} must be of letters, digits and . _ - and not begin with . or -"
+@dataclass(frozen=True, slots=True)
+class LayoutDraft:
+    """A layout as its source has it, before anything is known to fit.
+
+    `undescribed` are devices whose geometry the source does not give or gives wrongly; `noticed` is what the
+    reader of the source found.
+    """
+
+    name: str
+    description: str
+    devices: tuple[FlashGeometry, ...]
+    partitions: tuple[PartitionEntry, ...]
+    bootloader: BootloaderFacts = BootloaderFacts()
+    app: AppFacts = AppFacts()
+    kernel: KernelFacts = KernelFacts()
+    undescribed: tuple[str, ...] = ()
+    noticed: tuple[Finding, ...] = ()
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything there is to say about it, errors first."""
+        found = (
+            *self.noticed,
+            *name_findings("board", self.name),
+            *placement_findings(self.devices, self.partitions, self.undescribed),
+            *board_findings(
+                self.devices,
+                self.partitions,
+                app=self.app.partition,
+                link_address=self.app.link_address,
+            ),
         )
+        order = list(Severity)
+        return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
 
-
-def _require_fit(entry: PartitionEntry, devices: Mapping[str, FlashGeometry]) -> None:
-    device = devices.get(entry.device)
-    if device is None:
-        known = ", ".join(devices) or "none"
-        raise LayoutError(f"partition {entry.name!r} is on unknown device {entry.device!r}; devices: {known}")
-    if entry.length <= 0:
-        raise LayoutError(f"partition {entry.name!r} has length {entry.length}")
-    if entry.offset < 0 or entry.offset + entry.length > device.size or entry.offset > MAX_OFFSET:
-        raise LayoutError(
-            f"partition {entry.name!r} ({entry.offset:#x}, {entry.length:#x} bytes) reaches outside device "
-            f"{device.name!r} of {device.size:#x} bytes"
+    def board(self) -> BoardLayout:
+        """The layout. Raises `LayoutError` for the first thing that does not fit."""
+        for finding in self.noticed:
+            if finding.severity is Severity.ERROR:
+                raise LayoutError(finding.message)
+        for device in self.undescribed:
+            raise LayoutError(f"nothing is known of device {device!r}: give --device {device}=PART")
+        return BoardLayout(
+            self.name,
+            self.description,
+            self.devices,
+            self.partitions,
+            self.bootloader,
+            self.app,
+            self.kernel,
         )
-    if device.touched(entry.offset, entry.length) != (entry.offset, entry.length):
-        raise LayoutError(
-            f"partition {entry.name!r} ({entry.offset:#x}, {entry.length:#x} bytes) does not begin and end "
-            f"on an erase block of device {device.name!r} ({device.block_at(entry.offset)[1]} bytes)"
-        )
-
-
-def _overlap(one: PartitionEntry, other: PartitionEntry) -> bool:
-    return (
-        one.device == other.device
-        and one.offset < other.offset + other.length
-        and other.offset < one.offset + one.length
-    )
 
 
 def with_bootloader(layout: BoardLayout, kind: str) -> BoardLayout:
@@ -229,18 +228,31 @@ def load_layout(path: Path) -> BoardLayout:
 def save_layout(layout: BoardLayout, path: Path) -> None:
     """Write a layout file that `load_layout` reads back to an equal layout. Raises `LayoutError`."""
     try:
-        path.write_text(format_layout(layout), encoding="utf-8")
-    except OSError as error:
-        raise LayoutError(f"cannot write board layout {str(path)!r}: {error.strerror}") from error
+        with replacing(path) as file:
+            file.write(format_layout(layout).encode("utf-8"))
+    except UsageError as error:
+        raise LayoutError(f"cannot write board layout {str(path)!r}: {error}") from error
 
 
 def parse_layout(text: str, source: str = "layout") -> BoardLayout:
     """Parse and check the YAML of a layout. `source` names it in errors. Raises `LayoutError`."""
+    draft = parse_draft(text, source)
+    try:
+        return draft.board()
+    except LayoutError as error:
+        raise LayoutError(f"board layout {source!r}: {error}") from error
+
+
+def parse_draft(text: str, source: str = "layout") -> LayoutDraft:
+    """Parse the YAML of a layout without asking whether it fits.
+
+    Raises `LayoutError` for what is no YAML, and for missing, unknown and mistyped keys.
+    """
     try:
         if len(text) > MAX_LAYOUT:
             raise LayoutError(f"more than {MAX_LAYOUT} characters")
-        return _layout(_parse_yaml(text))
-    except (LayoutError, GeometryError) as error:
+        return _draft(_parse_yaml(text))
+    except LayoutError as error:
         raise LayoutError(f"board layout {source!r}: {error}") from error
 
 
@@ -264,6 +276,9 @@ _DEVICE: Final[_Fields] = {
     "page_size": int,
     "program_unit": int,
 }
+_DEVICE_OPTIONAL: Final[_Fields] = {"regions": list, "erase_sizes": list, "endurance": int, "reprogram": str}
+_PART_DEVICE: Final[_Fields] = {"name": str, "part": str}
+_PART_DEVICE_OPTIONAL: Final[_Fields] = {"address": int}
 _PARTITION: Final[_Fields] = {"name": str, "device": str, "offset": int, "length": int}
 _BOOTLOADER: Final[_Fields] = {"kind": str, "version": str, "timestamp": int}
 _BOOTLOADER_OPTIONS: Final[_Fields] = {"qboot": dict}
@@ -277,6 +292,7 @@ _QBOOT_OPTIONS: Final[_Fields] = {
     "ram_region": int,
 }
 _APP: Final[_Fields] = {"link_address": int}
+_APP_OPTIONAL: Final[_Fields] = {"partition": str}
 _KERNEL: Final[_Fields] = {"version": str, "build": str}
 _BOARD: Final[_Fields] = {
     "name": str,
@@ -291,16 +307,28 @@ _NONE: Final[_Fields] = {}
 _TYPE_NAMES: Final = {str: "text (quote it)", int: "a whole number", list: "a list", dict: "a mapping"}
 
 
-def _layout(document: object) -> BoardLayout:
+def _draft(document: object) -> LayoutDraft:
     board = _fields(document, "board", _BOARD)
-    return BoardLayout(
+    devices: list[FlashGeometry] = []
+    undescribed: list[str] = []
+    noticed: list[Finding] = []
+    for number, row in enumerate(board["devices"]):
+        fields = _device_fields(row, f"devices[{number}]")
+        try:
+            devices.append(_device(**fields))
+        except (GeometryError, UnknownPartError) as error:
+            undescribed.append(fields["name"])
+            noticed.append(Finding("geometry", Severity.ERROR, str(error), "flash model"))
+    return LayoutDraft(
         board["name"],
         board["description"],
-        _rows(board["devices"], "devices", _DEVICE, FlashGeometry),
-        _rows(board["partitions"], "partitions", _PARTITION, PartitionEntry),
+        tuple(devices),
+        tuple(PartitionEntry(**row) for row in _rows(board["partitions"], "partitions", _PARTITION)),
         _bootloader(board["bootloader"]),
-        AppFacts(**_fields(board["app"], "app", _APP)),
+        AppFacts(**_fields(board["app"], "app", _APP, _APP_OPTIONAL)),
         KernelFacts(**_fields(board["kernel"], "kernel", _KERNEL)),
+        tuple(undescribed),
+        tuple(noticed),
     )
 
 
@@ -311,11 +339,42 @@ def _bootloader(value: object) -> BootloaderFacts:
     return BootloaderFacts(**facts)
 
 
-_Row = TypeVar("_Row")
+def _rows(rows: list[object], where: str, fields: _Fields) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows):
+        yield _fields(row, f"{where}[{number}]", fields)
 
 
-def _rows(rows: list[object], where: str, fields: _Fields, make: Callable[..., _Row]) -> tuple[_Row, ...]:
-    return tuple(make(**_fields(row, f"{where}[{number}]", fields)) for number, row in enumerate(rows))
+def _device_fields(row: object, where: str) -> dict[str, Any]:
+    """A device of a part that is known by name, or one with all its numbers."""
+    if isinstance(row, dict) and "part" in row:
+        return _fields(row, where, _PART_DEVICE, _PART_DEVICE_OPTIONAL)
+    fields = dict(_fields(row, where, _DEVICE, _DEVICE_OPTIONAL))
+    if "regions" in fields:
+        fields["regions"] = tuple(_numbers(each, 2, f"{where}: regions") for each in fields["regions"])
+    if "erase_sizes" in fields:
+        sizes = fields["erase_sizes"]
+        fields["erase_sizes"] = _numbers(sizes, len(sizes), f"{where}: erase_sizes")
+    if fields.get("reprogram", Reprogram.CLEAR) not in list(Reprogram):
+        raise LayoutError(f"{where}: reprogram must be one of {', '.join(Reprogram)}")
+    return fields
+
+
+def _numbers(value: object, count: int, where: str) -> tuple[int, ...]:
+    if (
+        not isinstance(value, list)
+        or len(value) != count
+        or any(type(number) is not int or abs(number) > MAX_NUMBER for number in value)
+    ):
+        raise LayoutError(f"{where} must be of lists of {count} whole numbers")
+    return tuple(value)
+
+
+def _device(*, name: str, part: str | None = None, address: int | None = None, **sizes: Any) -> FlashGeometry:
+    if part is not None:
+        return part_named(part).geometry(name, address)
+    if "reprogram" in sizes:
+        sizes["reprogram"] = Reprogram(sizes["reprogram"])
+    return FlashGeometry(name=name, address=address or 0, **sizes)
 
 
 def _fields(value: object, where: str, fields: _Fields, optional: _Fields = _NONE) -> dict[str, Any]:
@@ -334,6 +393,8 @@ def _fields(value: object, where: str, fields: _Fields, optional: _Fields = _NON
         # A YAML true is an int to Python.
         if not isinstance(value[key], kind) or isinstance(value[key], bool):
             raise LayoutError(f"{where}: {key} must be {_TYPE_NAMES[kind]}")
+        if kind is int and abs(value[key]) > MAX_NUMBER:
+            raise LayoutError(f"{where}: {key} is beyond {MAX_NUMBER:#x}")
     return value
 
 
@@ -362,13 +423,42 @@ _HEXADECIMAL: Final = {
 
 def format_layout(layout: BoardLayout) -> str:
     """The layout as YAML text."""
-    document = asdict(layout, dict_factory=_with_addresses)
-    document["devices"] = [{key: row[key] for key in _DEVICE} for row in document["devices"]]
-    document["partitions"] = list(document["partitions"])
+    document = {
+        "name": layout.name,
+        "description": layout.description,
+        "devices": [_with_addresses(_device_row(device)) for device in layout.devices],
+        "partitions": [_with_addresses(asdict(entry)) for entry in layout.partitions],
+        "bootloader": _with_addresses(asdict(layout.bootloader)),
+        "app": _with_addresses(asdict(layout.app)),
+        "kernel": asdict(layout.kernel),
+    }
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 
 
-def _with_addresses(items: list[tuple[str, Any]]) -> dict[str, Any]:
+def _device_row(device: FlashGeometry) -> dict[str, Any]:
+    """A device as YAML has it, so that `_device` makes an equal one: by its part, or by its numbers."""
+    if device.part and device == part_named(device.part).geometry(device.name, device.address):
+        return {"name": device.name, "part": device.part, "address": device.address}
+    row = {key: getattr(device, key) for key in _DEVICE}
+    if device.regions:
+        row["regions"] = [list(region) for region in device.regions]
+    if device.erase_sizes:
+        row["erase_sizes"] = list(device.erase_sizes)
+    if device.endurance is not None:
+        row["endurance"] = device.endurance
+    if device.reprogram is not Reprogram.CLEAR:
+        row["reprogram"] = device.reprogram.value
+    return row
+
+
+def _with_addresses(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row without what is left to its default, at any depth, with the addresses marked."""
     return {
-        key: _Address(value) if key in _HEXADECIMAL else value for key, value in items if value is not None
+        key: _with_addresses(value)
+        if isinstance(value, dict)
+        else _Address(value)
+        if key in _HEXADECIMAL
+        else value
+        for key, value in row.items()
+        if value is not None
     }

@@ -3,6 +3,7 @@
 A store is dumb: it replaces bytes and knows nothing of NOR rules, bounds or power. `NorFlash` does.
 """
 
+import ctypes
 import os
 import stat
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ from cloudsdk.errors import FlashError
 
 PAGE_SIZE: Final = 4096  # bytes
 ERASED_PAGE: Final = b"\xff" * PAGE_SIZE
-_FILL: Final = b"\xff" * (256 * PAGE_SIZE)  # bytes written at a time when a file is filled
+_ZEROS: Final = bytes(256 * PAGE_SIZE)  # written at a time where no hole can be made
+_COMPLEMENT: Final = bytes(range(255, -1, -1))
 
 
 class ImageError(FlashError):
@@ -133,9 +135,10 @@ class MemoryPages:
 class FilePages:
     """Content in an image file, written through: what an operation changed is in the file when it returns.
 
-    So the death of the process is a power cut between two operations. A missing file is created erased,
-    readable by its owner only, for it may come to hold the device key. Raises `ImageError` if the file
-    cannot be used or is not `size` bytes long.
+    So the death of the process is a power cut between two operations. Every byte is stored as its complement:
+    what is erased is a hole in the file and takes no room (docs/adr/0008). A missing file is created erased,
+    readable by its owner only, for it may come to hold the device key. Raises `ImageError` if the file cannot
+    be used or is not `size` bytes long.
     """
 
     def __init__(self, path: Path, size: int) -> None:
@@ -144,7 +147,7 @@ class FilePages:
         try:
             if not path.exists():
                 _create_erased(path, size)
-            self._file = os.open(path, os.O_RDWR)
+            self._file = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         except OSError as error:
             raise ImageError(f"cannot open flash image {str(path)!r}: {error.strerror}") from error
         status = os.fstat(self._file)
@@ -166,10 +169,19 @@ class FilePages:
             raise ImageError(f"cannot read flash image {str(self._path)!r}: {error.strerror}") from error
         if len(data) != length:
             raise ImageError(f"flash image {str(self._path)!r} was cut below {self._size} bytes while in use")
-        return data
+        return data.translate(_COMPLEMENT)
 
     def write(self, offset: int, data: bytes) -> None:
-        view = memoryview(data)
+        self._store(offset, data.translate(_COMPLEMENT))
+
+    def erase(self, offset: int, length: int) -> None:
+        if not length or _make_hole(self._file, offset, length):
+            return
+        for start in range(offset, offset + length, len(_ZEROS)):
+            self._store(start, _ZEROS[: offset + length - start])
+
+    def _store(self, offset: int, complements: bytes) -> None:
+        view = memoryview(complements)
         try:
             while view:
                 count = os.pwrite(self._file, view, offset)
@@ -177,10 +189,6 @@ class FilePages:
                 offset += count
         except OSError as error:
             raise ImageError(f"cannot write flash image {str(self._path)!r}: {error.strerror}") from error
-
-    def erase(self, offset: int, length: int) -> None:
-        for start in range(offset, offset + length, len(_FILL)):
-            self.write(start, _FILL[: offset + length - start])
 
     def close(self) -> None:
         """Release the file. The store cannot be used afterwards."""
@@ -203,9 +211,22 @@ def _create_erased(path: Path, size: int) -> None:
     unfinished.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            for start in range(0, size, len(_FILL)):
-                file.write(_FILL[: size - start])
+            file.truncate(size)
         unfinished.replace(path)
-    except OSError:  # on a full disk every byte counts
+    except OSError:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+_PUNCH_HOLE: Final = 0x03  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE of fallocate(2)
+_C_LIBRARY: Final = ctypes.CDLL(None)
+#: Python has no call for it. `fallocate` alone has 64-bit offsets where there is no `fallocate64` beside it.
+_FALLOCATE: Final = getattr(_C_LIBRARY, "fallocate64", None) or getattr(_C_LIBRARY, "fallocate", None)
+
+
+def _make_hole(file: int, offset: int, length: int) -> bool:
+    """Zero a range and give its blocks back; False where the system cannot."""
+    if _FALLOCATE is None:
+        return False
+    done: int = _FALLOCATE(file, _PUNCH_HOLE, ctypes.c_int64(offset), ctypes.c_int64(length))
+    return done == 0

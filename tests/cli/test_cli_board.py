@@ -135,7 +135,7 @@ def test_reading_a_partition_replaces_only_regular_files(cli: Cli, board: Path, 
 
 
 def test_damaged_image_file_is_named(cli: Cli, board: Path) -> None:
-    image = board / "nor_flash.bin"
+    image = board / "nor_flash.inverted"
     image.write_bytes(image.read_bytes()[:-1])
     assert "nor_flash" in one_line_error(cli("board", "boot", "b"), 1, "flash.image")
 

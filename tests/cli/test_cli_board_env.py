@@ -25,7 +25,7 @@ def board(cli: Cli, tmp_path: Path) -> Path:
 
 
 def test_variables_of_a_board_are_printed_and_secrets_masked(cli: Cli, board: Path) -> None:
-    before = (board / "nor_flash.bin").read_bytes()
+    before = (board / "nor_flash.inverted").read_bytes()
     result = cli("board", "env", "b")
     assert result.returncode == 0
     lines = result.stdout.splitlines()
@@ -33,7 +33,7 @@ def test_variables_of_a_board_are_printed_and_secrets_masked(cli: Cli, board: Pa
     assert len(lines) == 13
     assert result.stderr.startswith("EasyFlash 3, power fail safeguard, with a version word, 13 variables,")
     assert result.stderr.endswith(" area at 0x0, save 3, version 0\n")
-    assert (board / "nor_flash.bin").read_bytes() == before
+    assert (board / "nor_flash.inverted").read_bytes() == before
 
 
 @pytest.mark.parametrize("options", [(), ("--json",), ("-v",)])

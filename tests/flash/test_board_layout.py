@@ -1,10 +1,14 @@
 """Board layouts: what the IoT Board is, and one line for everything a layout can get wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from flash_images import boards
+from cloudsdk.ota.pack import pack
+from flash_images import boards, samples
+from sim.board import furnish, make_board
+from sim.bootloader.outcome import BootOutcome
 from sim.flash.geometry import FlashGeometry
 from sim.flash.layout import (
     MAX_LAYOUT,
@@ -16,6 +20,7 @@ from sim.flash.layout import (
     parse_layout,
     save_layout,
 )
+from sim.flash.parts import part_named
 
 GOOD = """\
 name: tiny
@@ -48,17 +53,140 @@ def test_every_board_of_the_package_loads_under_its_own_name(name: str) -> None:
     assert load_board(name).name == name
 
 
+def test_manual_board_has_the_pictured_facts() -> None:
+    board = load_board("manual-w25q64")
+    assert board.devices[1] == part_named("w25q64").geometry("nor_flash")
+    assert {"download", "filesystem", "firmware"} <= {entry.name for entry in board.partitions}
+    assert board.app.partition == "firmware"
+    assert (board.kernel.version, board.kernel.build) == ("3.0.3", "Mar 19 2018")
+
+
+def test_art_pi_executes_from_the_window_of_its_second_flash() -> None:
+    board = load_board("art-pi")
+    sizes = {device.name: (device.address, device.size >> 10) for device in board.devices}
+    assert sizes == {
+        "onchip_flash": (0x08000000, 128),
+        "norflash0": (0, 16384),
+        "norflash1": (0x90000000, 8192),
+    }
+    assert board.app.link_address == 0x90000000
+
+
+def test_stm32f407_partitions_lie_on_sectors_of_three_sizes() -> None:
+    board = load_board("stm32f407")
+    chip = board.devices[0]
+    assert chip.regions == ((4, 16384), (1, 65536), (7, 131072))
+    sectors = {
+        entry.name: [size >> 10 for _, size in chip.blocks(entry.offset, entry.length)]
+        for entry in board.partitions
+        if entry.device == chip.name
+    }
+    assert sectors == {"bootloader": [16] * 4, "app": [64, 128, 128, 128], "download": [128] * 4}
+
+
+@pytest.mark.parametrize("name", boards.names())
+def test_every_board_starts_its_application_where_it_is_linked(name: str) -> None:
+    board = load_board(name)
+    (app,) = (entry for entry in board.partitions if entry.name == board.app.partition)
+    (device,) = (device for device in board.devices if device.name == app.device)
+    assert device.address + app.offset == board.app.link_address
+
+
+@pytest.mark.parametrize("name", boards.names())
+def test_every_board_can_be_made(name: str) -> None:
+    board = make_board(load_board(name))
+    furnish(board, app_version="1.2.3")
+    header = board.installed(board.layout.app.partition)
+    assert header is not None
+    assert header.version_text == "1.2.3"
+
+
+@pytest.mark.parametrize("name", ["iot-board", "stm32f407"])
+def test_board_is_updated_from_its_download_partition(name: str) -> None:
+    board = make_board(load_board(name))
+    furnish(board, app_version="1.0.0")
+    raw = samples.application("2.0.0", link_address=board.layout.app.link_address, size=200_000)
+    package = pack(raw, name="app", version="2.0.0", timestamp=1)
+    download = board.partition("download")
+    download.erase(0, len(package))
+    download.write(0, package)
+    assert board.boot(lambda _text: None).outcome is BootOutcome.JUMP
+    assert board.partition("app").read(0, len(raw)) == raw
+    assert board.installed("app") is not None
+
+
 def test_unknown_board_names_the_known_ones() -> None:
     with pytest.raises(LayoutError, match=r"no board 'nosuch'.*iot-board"):
         load_board("nosuch")
 
 
-def test_saved_layout_reads_back_equal(tmp_path: Path) -> None:
-    board = load_board("iot-board")
+@pytest.mark.parametrize("name", boards.names())
+def test_saved_layout_reads_back_equal(tmp_path: Path, name: str) -> None:
+    board = load_board(name)
     path = tmp_path / "board.yaml"
     save_layout(board, path)
     assert load_board(path) == board
     assert "offset: 0x00080000" in format_layout(board)
+
+
+def test_device_of_a_part_is_saved_by_the_part_unless_it_was_changed() -> None:
+    board = load_board("art-pi")
+    text = format_layout(board)
+    assert text.count("part: w25q") == 2
+    changed = replace(board.devices[1], endurance=5)
+    other = replace(board, devices=(board.devices[0], changed, board.devices[2]))
+    text = format_layout(other)
+    assert text.count("part: w25q") == 1
+    device = parse_layout(text).devices[1]
+    assert (device.endurance, device.erase_sizes, device.size) == (5, (32768, 65536), 16 << 20)
+
+
+PART = GOOD.replace(
+    "address: 0, size: 0x10000, block_size: 4096, page_size: 256, program_unit: 1", "part: w25q64"
+)
+REGIONS = GOOD.replace("block_size: 4096", "block_size: 4096, regions: [[8, 4096], [1, 32768]]")
+
+
+def test_device_is_a_part_or_numbers_or_has_regions() -> None:
+    assert parse_layout(PART).devices == (part_named("w25q64").geometry("nor"),)
+    at = parse_layout(PART.replace("part: w25q64", "part: w25q64, address: 0x90000000"))
+    assert at.devices == (part_named("w25q64").geometry("nor", 0x90000000),)
+    (device,) = parse_layout(REGIONS).devices
+    assert device.regions == ((8, 4096), (1, 32768))
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "message"),
+    [
+        (PART, "w25q64", "w25q65", "no flash part 'w25q65'; parts: "),
+        (PART, "part: w25q64", "part: w25q64, size: 5", "devices[0]: unknown key 'size'"),
+        (PART, "part: w25q64", "part: 5", "devices[0]: part must be text"),
+        (REGIONS, "[8, 4096]", "[7, 4096]", "regions have 61440 bytes of 65536"),
+        (REGIONS, "[8, 4096]", "[8]", "devices[0]: regions must be of lists of 2 whole numbers"),
+        (REGIONS, "[8, 4096]", "[true, 4096]", "regions must be of lists of 2 whole numbers"),
+        (REGIONS, "[8, 4096]", "8", "regions must be of lists of 2 whole numbers"),
+        (GOOD, "program_unit: 1", "program_unit: 1, erase_sizes: [x]", "erase_sizes must be of lists"),
+        (
+            GOOD,
+            "program_unit: 1",
+            "program_unit: 1, reprogram: never",
+            "reprogram must be one of clear, zero",
+        ),
+        (GOOD, "length: 0x8000}", f"length: -0x{'f' * 9000}}}", "length is beyond 0x1000000000000"),
+        (GOOD, "size: 0x10000", f"size: 0x{'f' * 9000}", "size is beyond"),
+        (REGIONS, "[8, 4096]", f"[8, 0x{'f' * 9000}]", "regions must be of lists"),
+        (GOOD, "offset: 0,", "offset: -4096,", "partition 'app' (-0x00001000, 0x8000 bytes) reaches outside"),
+        (GOOD, "app: {", "app: {partition: 5, ", "app: partition must be text"),
+    ],
+)
+def test_wrong_device_or_application_is_refused_in_one_line(
+    text: str, old: str, new: str, message: str
+) -> None:
+    assert old in text
+    with pytest.raises(LayoutError) as refused:
+        parse_layout(text.replace(old, new, 1))
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

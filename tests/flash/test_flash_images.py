@@ -33,10 +33,11 @@ def test_each_device_gets_its_image(tmp_path: Path) -> None:
         devices = make_devices(LAYOUT.devices, pages=images.pages)
         devices["onchip_flash"].write(8, b"code")
         devices["nor_flash"].write(0, b"data")
-    assert (board / "onchip_flash.bin").read_bytes()[:12] == b"\xff" * 8 + b"code"
-    assert (board / "nor_flash.bin").read_bytes() == b"data".ljust(0x8000, b"\xff")
+    inverted = bytes(byte ^ 0xFF for byte in b"data")
+    assert (board / "nor_flash.inverted").read_bytes() == inverted.ljust(0x8000, b"\0")
     assert stat.S_IMODE(board.stat().st_mode) == 0o700
     with open_images(board, LAYOUT) as images:
+        assert images.pages["onchip_flash"].read(0, 12) == b"\xff" * 8 + b"code"
         assert images.pages["nor_flash"].read(0, 4) == b"data"
 
 
@@ -60,7 +61,7 @@ def test_board_in_use_is_refused_until_released(tmp_path: Path) -> None:
 
 
 def test_failed_opening_releases_the_board(tmp_path: Path) -> None:
-    wrong = tmp_path / "nor_flash.bin"
+    wrong = tmp_path / "nor_flash.inverted"
     wrong.write_bytes(b"short")
     with pytest.raises(ImageError):
         open_images(tmp_path, LAYOUT)

@@ -112,15 +112,15 @@ def test_a_thousand_forks_cost_little_more_than_one() -> None:
 
 
 def test_missing_file_is_created_erased_for_its_owner_only(tmp_path: Path) -> None:
-    path = tmp_path / "nor_flash.bin"
+    path = tmp_path / "nor_flash.inverted"
     with FilePages(path, SIZE):
-        assert path.read_bytes() == b"\xff" * SIZE
+        assert path.read_bytes() == bytes(SIZE)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_content_survives_reopening(tmp_path: Path) -> None:
-    path = tmp_path / "nor_flash.bin"
+    path = tmp_path / "nor_flash.inverted"
     with FilePages(path, SIZE) as pages:
         pages.write(PAGE_SIZE - 2, b"over the page")
     with FilePages(path, SIZE) as pages:
@@ -140,7 +140,7 @@ def test_killed_process_leaves_exactly_what_it_had_done(tmp_path: Path) -> None:
         "flash.write(5000, b'last')\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    path = tmp_path / "nor_flash.bin"
+    path = tmp_path / "nor_flash.inverted"
     killed = subprocess.run([sys.executable, "-c", program, str(path)], check=False, timeout=60)
     assert killed.returncode == -signal.SIGKILL
     geometry = FlashGeometry("nor_flash", 0, 65536, 4096, 256, 1)
@@ -148,12 +148,74 @@ def test_killed_process_leaves_exactly_what_it_had_done(tmp_path: Path) -> None:
     expected.write(0, bytes(10000))
     expected.erase(4096, 1)
     expected.write(5000, b"last")
-    assert path.read_bytes() == expected.read(0, geometry.size)
+    with FilePages(path, geometry.size) as pages:
+        assert pages.read(0, geometry.size) == expected.read(0, geometry.size)
+
+
+KILLED_AT_A_CALL = """
+import os, pathlib, signal, sys
+from sim.flash import pages
+
+calls = 0
+def counted(call):
+    def replacement(*arguments):
+        global calls
+        calls += 1
+        if calls > int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*arguments)
+    return replacement
+
+os.pwrite, pages._make_hole = counted(os.pwrite), counted(pages._make_hole)
+image = pages.FilePages(pathlib.Path(sys.argv[1]), 3 * pages.PAGE_SIZE)
+image.write(0, b"first")
+image.write(pages.PAGE_SIZE - 4, b"over the page")
+image.erase(0, pages.PAGE_SIZE)
+image.write(2, b"again")
+"""
+
+
+def test_process_killed_at_any_call_leaves_the_operations_before_it(tmp_path: Path) -> None:
+    """No record beside the image can claim what is not there: there is none."""
+    size = 3 * PAGE_SIZE
+    model = bytearray(b"\xff" * size)
+    for calls, (offset, data) in enumerate(
+        [(0, b"first"), (PAGE_SIZE - 4, b"over the page"), (0, ERASED_PAGE), (2, b"again")]
+    ):
+        path = tmp_path / f"{calls}.inverted"
+        command = [sys.executable, "-c", KILLED_AT_A_CALL, str(path), str(calls)]
+        assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGKILL
+        with FilePages(path, size) as pages:
+            assert pages.read(0, size) == model
+        model[offset : offset + len(data)] = data
+
+
+def test_erased_pages_take_no_room(tmp_path: Path) -> None:
+    path = tmp_path / "nor_flash.inverted"
+    size = 16 * 1024 * 1024
+    with FilePages(path, size) as pages:
+        assert path.stat().st_blocks == 0
+        pages.erase(0, size)
+        pages.write(size - 96, b"header at the tail".ljust(96))
+        assert path.stat().st_blocks * 512 <= 2 * PAGE_SIZE
+        pages.write(0, bytes(size))
+        pages.erase(0, size)
+        assert path.stat().st_blocks == 0
+        assert pages.read(size - PAGE_SIZE, PAGE_SIZE) == ERASED_PAGE
+
+
+def test_erase_works_where_the_system_makes_no_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.flash.pages._FALLOCATE", None)
+    size = 1024 * 1024 + PAGE_SIZE + 7
+    with FilePages(tmp_path / "nor_flash.inverted", size) as pages:
+        pages.write(0, bytes(size))
+        pages.erase(5, size - 6)
+        assert pages.read(0, size) == bytes(5) + b"\xff" * (size - 6) + b"\0"
 
 
 def test_left_over_of_a_killed_creation_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "nor_flash.bin.new").write_bytes(b"half")
-    with FilePages(tmp_path / "nor_flash.bin", SIZE) as pages:
+    (tmp_path / "nor_flash.inverted.new").write_bytes(b"half")
+    with FilePages(tmp_path / "nor_flash.inverted", SIZE) as pages:
         assert pages.read(0, SIZE) == b"\xff" * SIZE
 
 
@@ -162,14 +224,14 @@ def test_image_that_does_not_fit_the_disk_leaves_nothing(tmp_path: Path) -> None
     resource.setrlimit(resource.RLIMIT_FSIZE, (PAGE_SIZE, hard))
     try:
         with pytest.raises(ImageError, match="cannot open flash image"):
-            FilePages(tmp_path / "nor_flash.bin", SIZE)
+            FilePages(tmp_path / "nor_flash.inverted", SIZE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.iterdir())
 
 
 def test_file_of_another_size_is_refused_and_kept(tmp_path: Path) -> None:
-    path = tmp_path / "nor_flash.bin"
+    path = tmp_path / "nor_flash.inverted"
     path.write_bytes(b"short")
     with pytest.raises(ImageError, match=r"not a file of .* bytes .*it has 5"):
         FilePages(path, SIZE)
@@ -182,7 +244,7 @@ def test_directory_in_place_of_the_image_is_refused(tmp_path: Path) -> None:
 
 
 def test_file_cut_while_in_use_gives_an_error_not_short_data(tmp_path: Path) -> None:
-    path = tmp_path / "nor_flash.bin"
+    path = tmp_path / "nor_flash.inverted"
     with FilePages(path, SIZE) as pages:
         os.truncate(path, 10)
         with pytest.raises(ImageError, match="was cut below"):
@@ -190,7 +252,7 @@ def test_file_cut_while_in_use_gives_an_error_not_short_data(tmp_path: Path) -> 
 
 
 def test_closed_file_gives_an_error(tmp_path: Path) -> None:
-    pages = FilePages(tmp_path / "nor_flash.bin", SIZE)
+    pages = FilePages(tmp_path / "nor_flash.inverted", SIZE)
     pages.close()
     pages.close()
     with pytest.raises(ImageError, match="cannot read"):

@@ -21,7 +21,6 @@ from cloudsdk.session import INITIAL_VERSION, NO_FIRMWARE, Session, Storage
 from sim.application import ENV_PARTITION
 from sim.board import Board
 from sim.bootloader.outcome import BootOutcome, BootResult
-from sim.bootloader.rt_ota import APP
 from sim.faults.powercut.model import Judgement, Verdict
 from sim.faults.powercut.sweep import EndlessError
 from sim.faults.powercut.world import POWER_ON, Console, Step, World
@@ -89,7 +88,7 @@ class Upgrade:
         self._pages = pages
         self._limits = Limits()
         board = self._board(self.world())
-        self._old_app = _content(board, APP)
+        self._old_app = _content(board, layout.app.partition)
         self._targets = tuple(self._target(board, package) for package in packages)
 
     def world(self) -> World:
@@ -158,9 +157,9 @@ class Upgrade:
 
     def _damage(self, board: Board) -> str:
         """What is wrong with the application that was just started."""
-        partition = board.partition(APP)
-        images = [self._old_app, *(target.new for target in self._targets if target.partition == APP)]
-        if any(image and partition.read(0, len(image)) == image for image in images):
+        partition = board.partition(self.layout.app.partition)
+        new = [target.new for target in self._targets if target.partition == partition.name]
+        if any(image and partition.read(0, len(image)) == image for image in [self._old_app, *new]):
             return ""
         return "an application was started that is neither the old nor the new one"
 
