@@ -30,12 +30,14 @@ class SweepOptions:
     """How much is cut.
 
     `points` and `nested` are numbers of schedules with one and with two cuts, drawn with `seed`; None: all.
+    `torn` is the part (0 to 1) of a torn operation that is done; None: as the subject's power supply has it.
     """
 
     fine: bool = False  # at page programs and block erases instead of driver calls
     points: int | None = None
     nested: int | None = 0
     seed: int = 1
+    torn: float | None = None
     most_steps: int = 64  # of a recovery; one that takes more does not converge
     remembered: int = 512  # states
 
@@ -45,11 +47,16 @@ class EndlessError(Exception):
 
 
 class Laboratory:
-    """Cuts one subject."""
+    """Cuts one subject.
+
+    `surplus` counts the second cuts made so far beyond those a plan can know of: every one when all are asked
+    for; it is negative when recoveries had fewer places than second cuts were drawn for them.
+    """
 
     def __init__(self, subject: Subject, options: SweepOptions | None = None) -> None:
         self.subject = subject
         self.options = options or SweepOptions()
+        self.surplus = 0
         self._known = _Memory[Judgement](self.options.remembered)
         self._second = _Memory[tuple[tuple[Cut, Judgement], ...]](self.options.remembered // 8)
 
@@ -62,7 +69,7 @@ class Laboratory:
             bare = replace(operation, data=b"")
             sites.append(Site(index, bare, world.stage or "bootloader", place))
 
-        return sites, self._run(self.subject.world(), note)
+        return sites, self._run(self._world(), note)
 
     def plan(self, sites: list[Site]) -> "Plan":
         """Which of the points of a dry run are cut."""
@@ -95,14 +102,14 @@ class Laboratory:
                     twin = _cut(world, operation, moment)
                     self._nested(twin, Cut(index, moment), plan.nested[number], report)
 
-        self._run(self.subject.world(), visit)
+        self._run(self._world(), visit)
 
     def replay(self, schedule: Schedule, console: Console) -> Point:
         """Run one schedule from the first power on, with everything it writes to the console.
 
         Raises `ScheduleError` when the run has no such operation.
         """
-        world = self.subject.world()
+        world = self._world()
         for cut in schedule.cuts:
 
             def trigger(index: int, _: FlashOperation, cut: Cut = cut) -> CutMoment | None:
@@ -133,6 +140,7 @@ class Laboratory:
                 found = self._second.put(state, tuple(self._everywhere(world)))
         else:
             found = tuple(self._drawn(world, random.Random(f"{self.options.seed} {first}"), count))
+        self.surplus += len(found) - count
         for cut, judgement in found:
             report(Point(Schedule((first, cut), self.options.fine), judgement))
 
@@ -161,6 +169,12 @@ class Laboratory:
 
         self._run(world, visit)
         return ((cut, self._future(twin)) for cut, twin in kept)
+
+    def _world(self) -> World:
+        world = self.subject.world()
+        if self.options.torn is not None:
+            world.power.torn_fraction = self.options.torn
+        return world
 
     # --- runs ---------------------------------------------------------------------------------------
 
