@@ -18,10 +18,10 @@ from flash_images import samples
 from sim.bootloader.outcome import BootResult
 from sim.bootloader.rt_ota import APP, BOOTLOADER, boot
 from sim.flash.fal import FalPartition, FalTable, encode_table
-from sim.flash.images import image_path, open_images
+from sim.flash.images import copy_images, image_path, open_images
 from sim.flash.layout import BoardLayout, load_layout, save_layout
 from sim.flash.nor import make_devices
-from sim.flash.pages import PageStore
+from sim.flash.pages import MemoryPages, PageStore
 from sim.flash.power import PowerSupply
 
 LAYOUT_FILE: Final = "board.yaml"
@@ -141,12 +141,24 @@ def open_board(directory: Path) -> Iterator[Board]:
 
     Raises `BoardError` when there is none.
     """
-    if not (directory / LAYOUT_FILE).is_file():
-        raise BoardError(f"{str(directory)!r} holds no board; make one with: cloudsim board new {directory}")
-    layout = load_layout(directory / LAYOUT_FILE)
-    keys = _load_keys(directory / KEYS_FILE)
+    layout, keys = _facts(directory)
     with open_images(directory, layout) as images:
         yield make_board(layout, dict(images.pages), keys)
+
+
+def copy_board(directory: Path) -> tuple[BoardLayout, dict[str, MemoryPages], PackageKeys]:
+    """The board of a directory in memory: layout, content by device name, keys. Nothing there is changed.
+
+    Raises `BoardError` when there is none.
+    """
+    layout, keys = _facts(directory)
+    return layout, copy_images(directory, layout), keys
+
+
+def _facts(directory: Path) -> tuple[BoardLayout, PackageKeys]:
+    if not (directory / LAYOUT_FILE).is_file():
+        raise BoardError(f"{str(directory)!r} holds no board; make one with: cloudsim board new {directory}")
+    return load_layout(directory / LAYOUT_FILE), _load_keys(directory / KEYS_FILE)
 
 
 def _save_keys(path: Path, keys: PackageKeys) -> None:

@@ -220,7 +220,8 @@ class Laboratory:
                 break
         starts = end.starts
         for state, is_start in reversed(trail.items()):
-            starts += is_start
+            # On the way round a loop the number would depend on what was remembered.
+            starts += is_start and end.verdict is not Verdict.NO_CONVERGENCE
             self._known.put(state, replace(end, starts=starts))
         return replace(end, starts=starts)
 
