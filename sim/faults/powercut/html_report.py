@@ -11,13 +11,15 @@ from itertools import groupby
 from typing import Final
 
 from sim.faults.powercut.model import MOMENTS, VERDICTS, Verdict
-from sim.faults.powercut.results import LETTERS, UNTRIED, Stretch, SweepReport
+from sim.faults.powercut.results import LETTERS, MOST_BAD, UNTRIED, Stretch, SweepReport
 from sim.faults.powercut.summary import MEANINGS, headline, place, plain, summary
 
 MOST_COLUMNS: Final = 1600  # of the whole strip
 MOST_STRETCHES: Final = 120
 _WIDE: Final = 960  # pixels; about what the strip takes on a desk
 _TILE: Final = 320  # pixels; the widest piece, which fits a phone
+_CAPTION: Final = 96  # pixels; the least that a piece takes
+_SHORT: Final = 40  # operations; shorter stretches have a column for each
 _COLUMN: Final = 8  # pixels; the widest column
 _ROW: Final = 14  # pixels
 _MARKS: Final = 12  # pixels; height of the line with the letters of bad places
@@ -56,7 +58,7 @@ dt,th,.soft{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 .wide{overflow-x:auto}table{border-collapse:collapse}
 th,td{padding:.25rem 1rem .25rem 0;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
 th{font-weight:600}.number{text-align:right;font-variant-numeric:tabular-nums}.id{white-space:nowrap}
-.strip{display:flex;flex-wrap:wrap;gap:14px 8px;margin:1rem 0}figure{margin:0;min-width:6rem}
+.strip{display:flex;flex-wrap:wrap;gap:14px 8px;margin:1rem 0}figure{margin:0;min-width:96px}
 figcaption{font-size:12px;line-height:1.3}svg{display:block;overflow:visible}
 svg text{font:bold 11px ui-monospace,monospace;fill:var(--text)}.none{fill:var(--none)}
 """
@@ -108,20 +110,20 @@ _HATCH_PATTERNS: Final = (
 
 
 def _verdicts(report: SweepReport) -> Iterator[str]:
-    yield '<div class="wide"><table><tr><th></th><th>verdict</th><th>meaning</th>'
-    yield '<th class="number">one cut</th><th class="number">two cuts</th></tr>\n'
+    yield '<table><tr><th></th><th>verdict</th><th class="number">one cut</th>'
+    yield '<th class="number">two cuts</th></tr>\n'
     for count in report.counts:
         letter = LETTERS[count.verdict]
         yield f'<tr><td><svg width="{_ROW}" height="{_ROW}"><rect class="{letter}" width="{_ROW}" '
-        yield f'height="{_ROW}"/></svg></td><td class="id">{letter} {count.verdict.value}</td>'
-        yield f"<td>{MEANINGS[count.verdict]}</td>"
+        yield f'height="{_ROW}"/></svg></td><td>{letter} {count.verdict.value}'
+        yield f'<br><small class="soft">{MEANINGS[count.verdict]}</small></td>'
         yield f'<td class="number">{count.one}</td><td class="number">{count.two}</td></tr>\n'
-    yield "</table></div>\n"
+    yield "</table>\n"
 
 
 def _bad_points(report: SweepReport) -> Iterator[str]:
     if len(report.bad) < report.bad_count:
-        yield f'<p class="soft">{len(report.bad)} of {report.bad_count}</p>\n'
+        yield f'<p class="soft">{len(report.bad)} of {report.bad_count}, at most {MOST_BAD} of each</p>\n'
     if report.swept.replay:
         yield f"<p>Replay: <code>{_text(report.swept.replay)} <i>id</i></code></p>\n"
     yield '<div class="wide"><table><tr><th>id</th><th>verdict</th><th>at work</th><th>first cut</th>'
@@ -138,21 +140,26 @@ def _bad_points(report: SweepReport) -> Iterator[str]:
 
 
 def _strip(report: SweepReport) -> Iterator[str]:
-    each = max(1, -(-report.operations // MOST_COLUMNS))  # operations in a column
-    width = max(1, min(_COLUMN, _WIDE // max(1, report.operations // each)))
-    step = _TILE // width * each  # operations in a tile
-    yield '<p class="soft">Every place of a first cut, in the order of the run; rows from the top: power cut '
-    yield f"before, torn, after. {_scale(each)} A letter marks what ended badly.</p>\n"
+    most = max(1, -(-report.operations // MOST_COLUMNS))  # operations in a column
+    column = f"the worst of up to {most} operations" if most > 1 else "an operation"
+    yield '<p class="soft">Every place of a first cut, in the order of the run. Rows from the top: power cut '
+    yield f"before, torn, after. A column is {column}, a letter marks what ended badly.</p>\n"
     yield '<div class="strip">\n'
     for stretch in _few(report.stretches):
-        for first in range(stretch.first, stretch.last + 1, step):
-            part = replace(stretch, first=first, last=min(first + step - 1, stretch.last))
-            yield _tile(report, part, each, width)
+        yield from _tiles(report, stretch, most)
     yield "</div>\n"
 
 
-def _scale(each: int) -> str:
-    return f"A column is the worst of {each} operations." if each > 1 else "A column is an operation."
+def _tiles(report: SweepReport, stretch: Stretch, most: int) -> Iterator[str]:
+    """A stretch; short ones are spread out, since few operations need not matter less than many."""
+    length = stretch.last - stretch.first + 1
+    each = most if length > _SHORT else 1
+    width = max(min(_WIDE // -(-report.operations // most), _COLUMN), 1)
+    width = max(min(_CAPTION // -(-length // each), _COLUMN), width)
+    step = _TILE // width * each  # operations in a tile
+    for first in range(stretch.first, stretch.last + 1, step):
+        part = replace(stretch, first=first, last=min(first + step - 1, stretch.last))
+        yield _tile(report, part, each, width)
 
 
 def _few(stretches: Sequence[Stretch]) -> Sequence[Stretch]:

@@ -65,7 +65,8 @@ def run_sweep(
     if undisturbed.verdict is not expected:
         raise UndisturbedError(
             f"without any power cut the device ends as {undisturbed.verdict.value}"
-            f" ({undisturbed.detail or 'no reason given'}), so that a sweep would show nothing"
+            f" ({undisturbed.detail or 'no reason given'}), so that cuts would show nothing: see first that "
+            "it works (cloudsim rbl lint)"
         )
     plan = laboratory.plan(sites)
     tally = _Tally(Collector(len(sites)), plan, laboratory.options, on_progress)
