@@ -51,6 +51,8 @@ FORBIDDEN = {
     "sim/board.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/application.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/device.py": ("sim.cloud", "sim.cli", "sim.demo"),
+    "sim/offline.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
+    "sim/faults": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/demo.py": ("sim.cli",),
 }
 
@@ -111,9 +113,12 @@ def test_light_commands_need_no_extra() -> None:
         "sim/board.py",
         "sim/application.py",
         "sim/device.py",
+        "sim/offline.py",
+        "sim/faults",
     ):
         assert not {str(path) for path in modules(room) if violations(path, heavy)}
-    for name in ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "board", "device", "cloud"):
+    light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "board", "device", "cloud", "powercut")
+    for name in (*light, "powercut_subject"):
         tree = ast.parse((ROOT / f"sim/cli/{name}.py").read_text())
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}

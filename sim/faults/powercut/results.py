@@ -140,7 +140,8 @@ class SweepReport:
 
     @property
     def ok(self) -> bool:
-        return self.complete and not self.bad_count
+        """Whether the sweep shows that the device recovers: one without a single cut shows nothing."""
+        return self.complete and self.fired > 0 and not self.bad_count
 
     def letters(self, moment: CutMoment, stretch: Stretch | None = None, *, each: int = 1) -> str:
         """The worst verdict of every `each` operations of a stretch, or of the run, as one of `LETTERS`."""

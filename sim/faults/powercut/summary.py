@@ -27,6 +27,8 @@ def plain(text: str) -> str:
 
 def headline(report: SweepReport) -> str:
     """The result in one sentence."""
+    if not report.armed:
+        return "there is nothing to cut: the device does not use its flash"
     found = f"{report.bad_count} of {report.fired} power cuts end badly"
     if not report.bad_count:
         found = f"all {report.fired} power cuts end well"
