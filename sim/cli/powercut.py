@@ -24,7 +24,7 @@ from sim.faults.powercut.html_report import html_report
 from sim.faults.powercut.junit import junit
 from sim.faults.powercut.model import Schedule
 from sim.faults.powercut.results import SweepReport, Swept, point_facts
-from sim.faults.powercut.summary import headline, place, plain, summary
+from sim.faults.powercut.summary import headline, place, plain, summary, verdict_line
 from sim.faults.powercut.sweep import Laboratory, SweepOptions
 from sim.faults.powercut.upgrade import Upgrade
 
@@ -154,8 +154,7 @@ def _replay(subject: Upgrade, options: SweepOptions, schedule: Schedule, as_json
     if as_json:
         echo_json({**point_facts(point), "console": "".join(console)})
     else:
-        detail = f": {plain(judgement.detail)}" if judgement.detail else ""
-        click.echo(f"\n{schedule}: {judgement.verdict.value}{detail}")
+        click.echo(f"\n{schedule}: {verdict_line(judgement)}")
     return 0 if judgement.verdict.good else EXIT_BAD
 
 
@@ -188,8 +187,7 @@ def _print(report: SweepReport) -> None:
     Console().print(table)
     click.echo(headline(report))
     for bad in report.bad[:SHOWN]:
-        judgement = bad.point.judgement
-        click.echo(f"\n{judgement.verdict.value}: {plain(judgement.detail)}")
+        click.echo(f"\n{verdict_line(bad.point.judgement)}")
         click.echo(f"  {plain(bad.title)}, {place(bad)}")
         click.echo(f"  {plain(report.swept.replay)} {bad.point.schedule}")
     if report.bad_count > SHOWN:

@@ -95,8 +95,9 @@ def _board(
     if directory is not None:
         if name is not None:
             raise UsageError("the board in DIR has a layout: leave --board out")
-        layout, pages, stored = copy_board(directory)
-        return layout, pages, stored if given.source == "default" else given.keys
+        if given.source == "command line":
+            raise UsageError("the board in DIR has keys: leave --key, --iv and --key-file out")
+        return copy_board(directory)
     layout = load_board(name or DEFAULT_BOARD)
     pages = {device.name: MemoryPages(device.size) for device in layout.devices}
     furnish(make_board(layout, dict(pages)), app_version=OLD_VERSION)
@@ -111,7 +112,7 @@ def _refuse_sample_options() -> None:
 
 
 def _read(path: Path, layout: BoardLayout) -> bytes:
-    limit = max(entry.length for entry in layout.partitions)
+    limit = max((entry.length for entry in layout.partitions), default=0)
     package = read_input(path, limit + 1)
     if len(package) > limit:
         raise UsageError(f"{str(path)!r} is larger than any partition of board {layout.name}")
@@ -156,7 +157,7 @@ def _replay_command(context: click.Context) -> str:
         values = context.params[name] if parameter.multiple else [context.params[name]]
         for value in values if name in _REPEATED else ():
             words += (
-                [parameter.opts[0], str(value)] if parameter.param_type_name == "option" else [str(value)]
+                [*parameter.opts[:1], str(value)] if isinstance(parameter, click.Option) else [str(value)]
             )
         if name in _HIDDEN:
             words += [parameter.opts[0], name.upper()]

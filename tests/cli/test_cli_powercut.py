@@ -136,6 +136,7 @@ def refusal(*arguments: object, **variables: str) -> CloudSdkError:
         (["--replay", "t17"], 2, "powercut.schedule"),
         (["nowhere"], 1, "board.directory"),
         (["nowhere", "--board", "iot-board"], 2, "cloudsim.usage"),
+        (["nowhere", "--key", "K" * 32], 2, "cloudsim.usage"),
         (["--board", "nosuch"], 2, "layout.invalid"),
         (["--points", "0", "--nested", "0"], 2, "cloudsim.usage"),
         (["--exhaustive", "--points", "3"], 2, "cloudsim.usage"),

@@ -1,9 +1,11 @@
 """Sweeps in one process and in several."""
 
 import os
+import re
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,3 +146,12 @@ def test_torn_operations_get_as_far_as_told(torn: float, good: bool) -> None:
             bad.point.schedule, lambda _text: None
         )
         assert replayed.judgement.verdict is bad.point.judgement.verdict
+
+
+def test_example_of_the_documentation(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs/powercut.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(compile(code, "docs/powercut.md", "exec"), {})  # noqa: S102 - our own text
+    output = capsys.readouterr().out
+    number, total, ids = re.findall(r"It finds (\d+) of (\d+): `(.*?)`", text)[0]
+    assert output == f"{number} of {total} {ids.split()}\n"

@@ -97,7 +97,7 @@ class _Tally:
     ) -> None:
         self.collector = collector
         self._planned = plan.armed
-        self._endless = options.nested is None
+        self._open_end = options.nested is None
         self._surplus: dict[int, int] = {}  # by part
         self._on_progress = on_progress
 
@@ -108,7 +108,7 @@ class _Tally:
     def note(self, part: int, surplus: int) -> None:
         self._surplus[part] = surplus
         if self._on_progress is not None:
-            self._on_progress(self.collector.fired, None if self._endless else self.armed)
+            self._on_progress(self.collector.fired, None if self._open_end else self.armed)
 
 
 def _alone(laboratory: Laboratory, plan: Plan, tally: _Tally) -> None:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 from sim.faults.powercut.model import MOMENTS, VERDICTS, Cut, Schedule
 from sim.faults.powercut.results import LETTERS, UNTRIED, BadPoint, SweepReport
-from sim.faults.powercut.summary import headline, place, plain, summary
+from sim.faults.powercut.summary import headline, place, plain, summary, verdict_line
 
 MOST_CASES: Final = 500  # places that are a test case each
 SUITE: Final = "cloudsim.powercut"
@@ -95,8 +95,6 @@ def _groups(report: SweepReport) -> Iterator[_Case]:
 
 def _lines(report: SweepReport, points: Iterable[BadPoint]) -> Iterator[str]:
     for bad in points:
-        judgement = bad.point.judgement
-        reason = f": {judgement.detail}" if judgement.detail else ""
-        yield plain(f"{bad.point.schedule} {judgement.verdict.value} ({place(bad)}){reason}")
+        yield f"{bad.point.schedule} ({plain(bad.title)}, {place(bad)}) {verdict_line(bad.point.judgement)}"
     if report.swept.replay:
         yield plain(f"replay: {report.swept.replay} ID")

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from sim.faults.powercut.model import Verdict
+from sim.faults.powercut.model import Judgement, Verdict
 from sim.faults.powercut.results import BadPoint, SweepReport
 
 _BREAKS: Final = re.compile("[\t\n\r]+")
@@ -58,6 +58,11 @@ def summary(report: SweepReport) -> list[tuple[str, str]]:
         ("time", f"{report.seconds:.1f} s"),
     ]
     return [(name, value) for name, value in lines if value]
+
+
+def verdict_line(judgement: Judgement) -> str:
+    """A verdict and its reason."""
+    return plain(": ".join(filter(None, (judgement.verdict.value, judgement.detail))))
 
 
 def place(bad: BadPoint) -> str:
