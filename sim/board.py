@@ -19,10 +19,10 @@ from sim.bootloader.decoded import DecodeCache
 from sim.bootloader.outcome import BootResult
 from sim.bootloader.rt_ota import BOOTLOADER, FACTORY
 from sim.flash.fal import FalPartition, FalTable, encode_table
-from sim.flash.images import FlashImages, image_path, open_images
+from sim.flash.images import FlashImages, copy_images, image_path, open_images
 from sim.flash.layout import BoardLayout, load_layout, save_layout
 from sim.flash.nor import make_devices
-from sim.flash.pages import PageStore
+from sim.flash.pages import MemoryPages, PageStore
 from sim.flash.power import PowerSupply
 from sim.flash.wear import WEAR_FILE, WearTables, load_wear, save_wear
 
@@ -206,11 +206,24 @@ def open_flash(directory: Path) -> Iterator[tuple[BoardLayout, FlashImages]]:
 
     Raises `BoardError` when there is none.
     """
-    if not (directory / LAYOUT_FILE).is_file():
-        raise BoardError(f"{str(directory)!r} holds no board; make one with: cloudsim board new {directory}")
-    layout = load_layout(directory / LAYOUT_FILE)
+    layout = _layout(directory)
     with open_images(directory, layout) as images:
         yield layout, images
+
+
+def copy_board(directory: Path) -> tuple[BoardLayout, dict[str, MemoryPages], PackageKeys]:
+    """The board of a directory in memory: layout, content by device name, keys. Nothing there is changed.
+
+    Raises `BoardError` when there is none.
+    """
+    layout = _layout(directory)
+    return layout, copy_images(directory, layout), _load_keys(directory / KEYS_FILE)
+
+
+def _layout(directory: Path) -> BoardLayout:
+    if not (directory / LAYOUT_FILE).is_file():
+        raise BoardError(f"{str(directory)!r} holds no board; make one with: cloudsim board new {directory}")
+    return load_layout(directory / LAYOUT_FILE)
 
 
 def _save_keys(path: Path, keys: PackageKeys) -> None:

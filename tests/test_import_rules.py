@@ -26,6 +26,11 @@ PURE = (
     "cloudsdk/shell",
     "sim/bootloader",
     "sim/hard_fault.py",
+    "sim/faults/powercut/html_report.py",
+    "sim/faults/powercut/junit.py",
+    "sim/faults/powercut/model.py",
+    "sim/faults/powercut/results.py",
+    "sim/faults/powercut/summary.py",
     "sim/cloud/broker/core.py",
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
@@ -56,6 +61,8 @@ FORBIDDEN = {
     "sim/application.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/device.py": ("sim.cloud", "sim.cli", "sim.demo"),
     "sim/hard_fault.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.board"),
+    "sim/offline.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
+    "sim/faults": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/demo.py": ("sim.cli",),
 }
 
@@ -117,9 +124,12 @@ def test_light_commands_need_no_extra() -> None:
         "sim/board.py",
         "sim/application.py",
         "sim/device.py",
+        "sim/offline.py",
+        "sim/faults",
     ):
         assert not {str(path) for path in modules(room) if violations(path, heavy)}
-    for name in ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", *board, "device", "cloud"):
+    light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "device", "cloud")
+    for name in (*light, *board, "powercut", "powercut_subject"):
         tree = ast.parse((ROOT / f"sim/cli/{name}.py").read_text())
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}

@@ -9,8 +9,10 @@ from types import MappingProxyType, TracebackType
 from typing import ClassVar, Final, Self
 
 from cloudsdk.errors import FlashError
+from cloudsdk.files import open_regular
+from sim.flash.geometry import FlashGeometry
 from sim.flash.layout import BoardLayout
-from sim.flash.pages import FilePages, ImageError
+from sim.flash.pages import ERASED_PAGE, PAGE_SIZE, FilePages, ImageError, MemoryPages, inverted
 
 LOCK_NAME: Final = "board.lock"
 
@@ -59,16 +61,57 @@ def open_images(directory: Path, layout: BoardLayout) -> FlashImages:
         except OSError as error:
             raise ImageError(f"cannot use board directory {str(directory)!r}: {error.strerror}") from error
         resources.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BoardInUseError(
-                f"board {str(directory)!r} is in use by another process; stop it or take another directory"
-            ) from error
-        except OSError as error:
-            raise ImageError(f"cannot lock board directory {str(directory)!r}: {error.strerror}") from error
+        _lock(lock, fcntl.LOCK_EX, directory)
         pages = {
             device.name: resources.enter_context(FilePages(image_path(directory, device.name), device.size))
             for device in layout.devices
         }
         return FlashImages(directory, pages, resources.pop_all())
+
+
+def copy_images(directory: Path, layout: BoardLayout) -> dict[str, MemoryPages]:
+    """The content of the images in `directory` by device name, in memory; what is missing is erased.
+
+    Nothing in the directory is changed. Raises `BoardInUseError` while a process runs on them, `ImageError`
+    if they cannot be used.
+    """
+    with ExitStack() as resources:
+        try:
+            lock = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            pass  # no process has ever used them
+        except OSError as error:
+            raise ImageError(f"cannot lock board directory {str(directory)!r}: {error.strerror}") from error
+        else:
+            resources.callback(os.close, lock)
+            _lock(lock, fcntl.LOCK_SH, directory)
+        return {device.name: _copy(image_path(directory, device.name), device) for device in layout.devices}
+
+
+def _copy(path: Path, device: FlashGeometry) -> MemoryPages:
+    pages = MemoryPages(device.size)
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != device.size:
+                raise ImageError(f"flash image {str(path)!r} has {size} bytes, not {device.size}")
+            for offset in range(0, size, PAGE_SIZE):
+                page = inverted(file.read(PAGE_SIZE))
+                if page != ERASED_PAGE[: len(page)]:
+                    pages.write(offset, page)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ImageError(f"cannot read flash image {str(path)!r}: {error.strerror}") from error
+    return pages
+
+
+def _lock(descriptor: int, kind: int, directory: Path) -> None:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BoardInUseError(
+            f"board {str(directory)!r} is in use by another process; stop it or take another directory"
+        ) from error
+    except OSError as error:
+        raise ImageError(f"cannot lock board directory {str(directory)!r}: {error.strerror}") from error

@@ -132,6 +132,11 @@ class MemoryPages:
         return page if len(page) == PAGE_SIZE else page + ERASED_PAGE[len(page) :]
 
 
+def inverted(data: bytes) -> bytes:
+    """The complement of every byte: what image files hold."""
+    return data.translate(_COMPLEMENT)
+
+
 class FilePages:
     """Content in an image file, written through: what an operation changed is in the file when it returns.
 
@@ -169,10 +174,10 @@ class FilePages:
             raise ImageError(f"cannot read flash image {str(self._path)!r}: {error.strerror}") from error
         if len(data) != length:
             raise ImageError(f"flash image {str(self._path)!r} was cut below {self._size} bytes while in use")
-        return data.translate(_COMPLEMENT)
+        return inverted(data)
 
     def write(self, offset: int, data: bytes) -> None:
-        self._store(offset, data.translate(_COMPLEMENT))
+        self._store(offset, inverted(data))
 
     def erase(self, offset: int, length: int) -> None:
         if not length or _make_hole(self._file, offset, length):

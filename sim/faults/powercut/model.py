@@ -38,7 +38,10 @@ VERDICTS: Final = tuple(Verdict)
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, and the reason in one line. `starts` is how often the device started until it rested."""
+    """A verdict, and the reason in one line.
+
+    `starts` is how often the device started until it rested; it says nothing of one that does not converge.
+    """
 
     verdict: Verdict
     detail: str = ""

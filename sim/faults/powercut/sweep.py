@@ -23,7 +23,7 @@ from sim.faults.powercut.model import (
 )
 from sim.faults.powercut.recall import Recall
 from sim.faults.powercut.world import POWER_ON, Console, Step, Subject, World
-from sim.flash.power import CutMoment, FlashOperation, PowerCut
+from sim.flash.power import CutMoment, FlashOperation, PowerCut, TornStyle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +31,16 @@ class SweepOptions:
     """How much is cut.
 
     `points` and `nested` are numbers of schedules with one and with two cuts, drawn with `seed`; None: all.
+    `torn` is the part (0 to 1) of a torn operation that is done; None: as the subject's power supply has it.
+    `torn_style` is how it looks.
     """
 
     fine: bool = False  # at page programs and block erases instead of driver calls
     points: int | None = None
     nested: int | None = 0
     seed: int = 1
+    torn: float | None = None
+    torn_style: TornStyle = TornStyle.PREFIX
     most_steps: int = 32  # of a recovery; one that takes more does not converge
 
 
@@ -44,12 +48,25 @@ class EndlessError(Exception):
     """Raised by a step that goes on for ever."""
 
 
+class _VisitError(BaseException):
+    """The laboratory's own code failed while firmware ran."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 class Laboratory:
-    """Cuts one subject."""
+    """Cuts one subject.
+
+    `surplus` counts the second cuts made so far beyond those a plan can know of: every one when all are asked
+    for; it is negative when recoveries had fewer places than second cuts were drawn for them.
+    """
 
     def __init__(self, subject: Subject, options: SweepOptions | None = None) -> None:
         self.subject = subject
         self.options = options or SweepOptions()
+        self.surplus = 0
         self._recall = Recall(lambda world: self._step(world, _silent))
         self._second = _Memory[tuple[tuple[Cut, Judgement], ...]](_REMEMBERED)
 
@@ -62,7 +79,7 @@ class Laboratory:
             bare = replace(operation, data=b"")
             sites.append(Site(index, bare, world.stage or "bootloader", place))
 
-        return sites, self._run(self.subject.world(), note)
+        return sites, self._run(self._world(), note)
 
     def plan(self, sites: list[Site]) -> "Plan":
         """Which of the points of a dry run are cut."""
@@ -95,14 +112,14 @@ class Laboratory:
                     twin = _cut(world, operation, moment)
                     self._nested(twin, Cut(index, moment), plan.nested[number], report)
 
-        self._run(self.subject.world(), visit)
+        self._run(self._world(), visit)
 
     def replay(self, schedule: Schedule, console: Console) -> Point:
         """Run one schedule from the first power on, with everything it writes to the console.
 
         Raises `ScheduleError` when the run has no such operation.
         """
-        world = self.subject.world()
+        world = self._world()
         for cut in schedule.cuts:
 
             def trigger(index: int, _: FlashOperation, cut: Cut = cut) -> CutMoment | None:
@@ -133,6 +150,7 @@ class Laboratory:
                 found = self._second.put(state, tuple(self._everywhere(world)))
         else:
             found = tuple(self._drawn(world, random.Random(f"{self.options.seed} {first}"), count))
+        self.surplus += len(found) - count
         for cut, judgement in found:
             report(Point(Schedule((first, cut), self.options.fine), judgement))
 
@@ -162,18 +180,30 @@ class Laboratory:
         self._run(world, visit)
         return ((cut, self._future(twin)) for cut, twin in kept)
 
+    def _world(self) -> World:
+        world = self.subject.world()
+        if self.options.torn is not None:
+            world.power.torn_fraction = self.options.torn
+            world.power.torn_style = self.options.torn_style
+        return world
+
     # --- runs ---------------------------------------------------------------------------------------
 
     def _run(self, world: World, visit: "_Visit") -> Judgement:
         """Run to the end, with `visit` called before each operation."""
 
         def watch(index: int, operation: FlashOperation) -> CutMoment | None:
-            visit(world, index, operation)
+            try:
+                visit(world, index, operation)
+            except Exception as exc:  # not the firmware's: nothing below may take it for that
+                raise _VisitError(exc) from exc
             return None
 
         world.power.arm(watch, fine=self.options.fine)
         try:
             return self._settle(world, _silent)
+        except _VisitError as exc:
+            raise exc.cause from None
         finally:
             world.power.disarm()
 

@@ -28,9 +28,11 @@ from sim.flash.easyflash import EasyFlashEnv
 from sim.flash.fal import FalTable
 from sim.flash.layout import BoardLayout
 from sim.flash.pages import MemoryPages
-from sim.offline import OfflineCloud, OfflineError, OfflinePort
+from sim.offline import TASK_VERSION, OfflineCloud, OfflineError, OfflinePort
 
 _APPLICATION: Final = "application"
+_SECOND_VERSION: Final = "1.2"
+_MOST_STEPS: Final = 32  # of an undisturbed upgrade
 
 
 class UpgradeError(CloudSdkError):
@@ -66,6 +68,8 @@ class Upgrade:
     `boot` and `make_session`, which is called as `Session` is, are the bootloader and the SDK. Raises
     `PackageError` for a damaged package, `PartitionNameError` for one without a partition, and `UpgradeError`
     for one that does not fit or that the device leaves out because it has that version.
+
+    `before` is an earlier task, which is installed undisturbed first: its traces are in flash then.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Upgrade:
         *,
         keys: PackageKeys | None = None,
         profile: Profile = MANUAL,
+        before: Sequence[bytes] = (),
         boot: Callable[[Board, Console], BootResult] = Board.boot,
         make_session: Callable[..., Session] = Session,
     ) -> None:
@@ -87,6 +92,13 @@ class Upgrade:
         self._make_session = make_session
         self._pages = pages
         self._limits = Limits()
+        self._version, self._old_version = TASK_VERSION, INITIAL_VERSION
+        if before:
+            earlier = Upgrade(
+                layout, pages, before, keys=keys, profile=profile, boot=boot, make_session=make_session
+            )
+            self._pages = earlier._settled()
+            self._version, self._old_version = _SECOND_VERSION, TASK_VERSION
         board = self._board(self.world())
         self._old_app = _content(board, layout.app.partition)
         self._targets = tuple(self._target(board, package) for package in packages)
@@ -112,12 +124,12 @@ class Upgrade:
         told = f"reports {notes.reported}, {text}"
         if _DAMAGED in states.values():
             return Judgement(Verdict.SILENT_CORRUPTION, told)
-        new = notes.reported == self._cloud().version
+        new = notes.reported == self._version
         if new != all(state == _NEW for state in states.values()):
             return Judgement(Verdict.SILENT_CORRUPTION if new else Verdict.WRONG_IMAGE, told)
         if new:
             return Judgement(Verdict.RECOVERED_NEW, told)
-        whole = all(state == _OLD for state in states.values()) and notes.reported == INITIAL_VERSION
+        whole = all(state == _OLD for state in states.values()) and notes.reported == self._old_version
         return Judgement(Verdict.RECOVERED_OLD if whole else Verdict.WRONG_IMAGE, told)
 
     def partition(self, device: str, offset: int) -> str:
@@ -125,6 +137,17 @@ class Upgrade:
             if entry.device == device and entry.offset <= offset < entry.offset + entry.length:
                 return entry.name
         return ""
+
+    def _settled(self) -> dict[str, MemoryPages]:
+        """The flash after the undisturbed upgrade. Raises `UpgradeError` when it fails."""
+        world = self.world()
+        for _ in range(_MOST_STEPS):
+            if self.step(world, lambda _text: None) is Step.SETTLED:
+                break
+        judgement = self.judge(world)
+        if judgement.verdict is not Verdict.RECOVERED_NEW:
+            raise UpgradeError(f"the upgrade before it fails: {judgement.detail}")
+        return {name: watched.pages for name, watched in world.pages.items()}
 
     # --- steps --------------------------------------------------------------------------------------
 
@@ -169,7 +192,7 @@ class Upgrade:
         return Board(self.layout, FalTable(self.layout, world.devices), world.power, self.keys)
 
     def _cloud(self) -> OfflineCloud:
-        return OfflineCloud(self.packages)
+        return OfflineCloud(self.packages, self._version)
 
     def _target(self, board: Board, package: bytes) -> _Target:
         opened = read_package(io.BytesIO(package))

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sim.faults.powercut.model import Judgement, Verdict
+from sim.faults.powercut.model import Verdict
 from sim.faults.powercut.sweep import Laboratory, SweepOptions
-from sim.faults.powercut.world import Console, Step, Subject, World
+from sim.faults.powercut.world import Subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,27 +28,5 @@ class Defect:
 
     def laboratory(self, *, planted: bool = True) -> Laboratory:
         """A laboratory that cuts it everywhere."""
-        subject = _Torn(self.subject(planted), self.torn)
-        return Laboratory(subject, SweepOptions(fine=self.fine, nested=None if self.cuts > 1 else 0))
-
-
-@dataclass(frozen=True, slots=True)
-class _Torn:
-    """A subject on a supply that tears operations at `fraction`."""
-
-    subject: Subject
-    fraction: float
-
-    def world(self) -> World:
-        world = self.subject.world()
-        world.power.torn_fraction = self.fraction
-        return world
-
-    def step(self, world: World, console: Console) -> Step:
-        return self.subject.step(world, console)
-
-    def judge(self, world: World) -> Judgement:
-        return self.subject.judge(world)
-
-    def partition(self, device: str, offset: int) -> str:
-        return self.subject.partition(device, offset)
+        options = SweepOptions(fine=self.fine, torn=self.torn, nested=None if self.cuts > 1 else 0)
+        return Laboratory(self.subject(planted), options)
