@@ -25,7 +25,7 @@ PURE = (
     "cloudsdk/session.py",
     "cloudsdk/shell",
     "sim/bootloader",
-    "sim/hard_fault.py",
+    "sim/boot_log.py",
     "sim/cloud/broker/core.py",
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
@@ -55,7 +55,8 @@ FORBIDDEN = {
     "sim/board.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/application.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/device.py": ("sim.cloud", "sim.cli", "sim.demo"),
-    "sim/hard_fault.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.board"),
+    "sim/boot_log.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.board"),
+    "sim/console.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device"),
     "sim/demo.py": ("sim.cli",),
 }
 

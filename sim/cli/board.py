@@ -9,6 +9,7 @@ import click
 from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.files import open_regular, replacing
 from sim.board import create_board, open_board
+from sim.boot_log import bootloader_flash
 from sim.bootloader.outcome import BootOutcome, BootResult
 from sim.cli.board_env import env
 from sim.cli.keys import GivenKeys, key_options
@@ -92,6 +93,7 @@ def boot(directory: Path, cut_after_writes: int | None, as_json: bool) -> None:
     with open_board(directory) as opened, opened.power.recording() as operations:
         if cut_after_writes is not None:
             opened.power.arm(after_writes(cut_after_writes))
+        write(bootloader_flash(opened.layout))
         try:
             result = opened.boot(write)
         except PowerCut:

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -19,9 +20,11 @@ from sim.flash.geometry import FlashGeometry, GeometryError
 
 MAX_NAME: Final = 23  # characters; FAL keeps names in 24 bytes with a NUL (rbl-format 4)
 MAX_LAYOUT: Final = 64 * 1024  # characters of YAML
+MAX_SSID: Final = 32  # characters
 MAX_OFFSET: Final = 2**31 - 1  # the partition table holds a signed 32-bit offset (rbl-format 4)
 # Device names become file names, partition names are typed on a shell.
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 class LayoutError(CloudSdkError):
@@ -43,11 +46,17 @@ class PartitionEntry:
 
 @dataclass(frozen=True, slots=True)
 class BootloaderFacts:
-    """What the bootloader's own package header says. Defaults: the recorded IoT Board (rbl-format 3.1)."""
+    """What the bootloader's own package header says. Defaults: the recorded IoT Board (rbl-format 3.1).
+
+    `flash_chip` is what its SFUD calls the SPI flash, vendor and name, `sfud_source` the source line in the
+    log of that; without `flash_chip` it has no SFUD (console 2.2).
+    """
 
     kind: str = "rt_ota"
     version: str = "1.3"
     timestamp: int = 1545134551  # seconds since 1970
+    flash_chip: str | None = None
+    sfud_source: str = "..\\components\\sfud\\src\\sfud.c:724"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +67,48 @@ class AppFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class WlanFacts:
+    """The board in its WLAN. `mac` is six bytes in hexadecimal with colons, addresses are dotted IPv4.
+
+    `ssid` is the WLAN in reach, `stored_ssid` the one in the saved configuration. A board that does not join
+    one when it starts waits for `wifi join`. Raises `LayoutError`.
+    """
+
+    mac: str
+    ip_address: str
+    gateway: str
+    ssid: str
+    stored_ssid: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _MAC.fullmatch(self.mac):
+            raise LayoutError(f"kernel.wlan: mac {self.mac!r} is not six bytes as in 98:3b:16:53:12:d6")
+        for name, value in (("ip_address", self.ip_address), ("gateway", self.gateway)):
+            try:
+                IPv4Address(value)
+            except AddressValueError as error:
+                raise LayoutError(f"kernel.wlan: {name} {value!r} is not dotted IPv4") from error
+        for name, ssid in (("ssid", self.ssid), ("stored_ssid", self.stored_ssid)):
+            if ssid is not None and not (0 < len(ssid) <= MAX_SSID and ssid.isprintable()):
+                raise LayoutError(f"kernel.wlan: {name} must be 1 to {MAX_SSID} printable characters")
+
+    @property
+    def joins(self) -> bool:
+        """Whether the board is in its WLAN from the start."""
+        return self.stored_ssid == self.ssid
+
+
+@dataclass(frozen=True, slots=True)
 class KernelFacts:
-    """What the kernel banner says (console 2.1)."""
+    """What the kernel banner says (console 2.1), and what the drivers find.
+
+    `flash_device` is the name SFUD gives to the SPI flash, None without SFUD.
+    """
 
     version: str = "4.0.1"
     build: str = "Mar 27 2019"
+    flash_device: str | None = None
+    wlan: WlanFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +244,12 @@ _DEVICE: Final[_Fields] = {
 }
 _PARTITION: Final[_Fields] = {"name": str, "device": str, "offset": int, "length": int}
 _BOOTLOADER: Final[_Fields] = {"kind": str, "version": str, "timestamp": int}
+_SFUD_OPTIONS: Final[_Fields] = {"flash_chip": str, "sfud_source": str}
 _APP: Final[_Fields] = {"link_address": int}
 _KERNEL: Final[_Fields] = {"version": str, "build": str}
+_KERNEL_OPTIONS: Final[_Fields] = {"flash_device": str, "wlan": dict}
+_WLAN: Final[_Fields] = {"mac": str, "ip_address": str, "gateway": str, "ssid": str}
+_WLAN_OPTIONS: Final[_Fields] = {"stored_ssid": str}
 _BOARD: Final[_Fields] = {
     "name": str,
     "description": str,
@@ -220,10 +270,17 @@ def _layout(document: object) -> BoardLayout:
         board["description"],
         _rows(board["devices"], "devices", _DEVICE, FlashGeometry),
         _rows(board["partitions"], "partitions", _PARTITION, PartitionEntry),
-        BootloaderFacts(**_fields(board["bootloader"], "bootloader", _BOOTLOADER)),
+        BootloaderFacts(**_fields(board["bootloader"], "bootloader", _BOOTLOADER, _SFUD_OPTIONS)),
         AppFacts(**_fields(board["app"], "app", _APP)),
-        KernelFacts(**_fields(board["kernel"], "kernel", _KERNEL)),
+        _kernel(board["kernel"]),
     )
+
+
+def _kernel(value: object) -> KernelFacts:
+    facts = dict(_fields(value, "kernel", _KERNEL, _KERNEL_OPTIONS))
+    if "wlan" in facts:
+        facts["wlan"] = WlanFacts(**_fields(facts["wlan"], "kernel.wlan", _WLAN, _WLAN_OPTIONS))
+    return KernelFacts(**facts)
 
 
 _Row = TypeVar("_Row")
@@ -275,4 +332,6 @@ def format_layout(layout: BoardLayout) -> str:
 
 
 def _with_addresses(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: _Address(value) if key in _HEXADECIMAL else value for key, value in items}
+    return {
+        key: _Address(value) if key in _HEXADECIMAL else value for key, value in items if value is not None
+    }

@@ -57,6 +57,10 @@ class ShellBoard(Protocol):
         """Start the CloudSDK unless it runs; it prints its own lines."""
         ...
 
+    def wlan_ready(self) -> None:
+        """A WLAN was joined: the interface gets its address, and the CloudSDK starts unless it runs."""
+        ...
+
 
 @dataclass(slots=True)
 class Context:

@@ -60,3 +60,6 @@ class MemoryBoard:
 
     def cloud_init(self) -> None:
         self.cloud_starts += 1
+
+    def wlan_ready(self) -> None:
+        self.cloud_starts += 1

@@ -46,7 +46,7 @@ class Shell:
         echo: bool = True,
         ring: int = UART_RING,
     ) -> None:
-        self._table = _table(commands)
+        self._table = command_table(commands)
         self._context = Context(board, tuple(commands), write)
         self._write = write
         self._editor = LineEditor(self._prompt, self._complete, echo=echo)
@@ -64,6 +64,15 @@ class Shell:
     @echo.setter
     def echo(self, on: bool) -> None:
         self._editor.echo = on
+
+    @property
+    def ring(self) -> int:
+        """How many typed bytes wait while a command runs: the size of the console device's buffer."""
+        return self._ring_size
+
+    @ring.setter
+    def ring(self, size: int) -> None:
+        self._ring_size = size
 
     @property
     def cwd(self) -> str:
@@ -225,7 +234,8 @@ def help_text(commands: Sequence[Command]) -> str:
     return f"RT-Thread shell commands:\n{rows}\n"
 
 
-def _table(commands: Sequence[Command]) -> dict[str, Command]:
+def command_table(commands: Sequence[Command]) -> dict[str, Command]:
+    """The commands by name. Raises `CommandTableError`."""
     table: dict[str, Command] = {}
     for each in commands:
         if not each.name or any(character in " \t\r\n\0" for character in each.name):
