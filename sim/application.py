@@ -1,6 +1,7 @@
 """The application on the board: RT-Thread's start-up lines, the ENV, msh, the CloudSDK on top (console 2)."""
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -42,7 +43,7 @@ class Application:
         profile: Profile,
         limits: Limits,
         write: Callable[[str], None],
-        clock: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
         commands: Sequence[Command] = (),
         on_prompt: Callable[[bool], None] = lambda _waits: None,
     ) -> None:
