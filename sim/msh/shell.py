@@ -27,6 +27,7 @@ class CommandTableError(CloudSdkError):
     """Commands that cannot be in one table."""
 
     code: ClassVar[str] = "msh.commands"
+    exit_status: ClassVar[int] = 2
 
 
 class Shell:
