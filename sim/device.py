@@ -64,8 +64,9 @@ class Device:
         self._clock = clock
         self._application: Application | None = None
         self._stopping = False
+        self._changed = threading.Condition()  # guards the two below
+        self._prompting = False
         self._ended = False
-        self._changed = threading.Event()  # there is a prompt, or `run` has ended
 
     @property
     def session(self) -> Session | None:
@@ -87,11 +88,10 @@ class Device:
 
     def wait_for_prompt(self) -> bool:
         """Block until the console waits for a line, once per prompt; False when `run` has ended."""
-        self._changed.wait()
-        if self._ended:
-            return False
-        self._changed.clear()
-        return True
+        with self._changed:
+            self._changed.wait_for(lambda: self._prompting or self._ended)
+            self._prompting = False
+            return not self._ended
 
     def run(self) -> Stopped | Dead:
         """Power on and run until `stop`, or until the bootloader finds nothing to start."""
@@ -99,8 +99,9 @@ class Device:
         try:
             return self._run()
         finally:
-            self._ended = True
-            self._changed.set()
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
 
     def _run(self) -> Stopped | Dead:
         while not self._stopping:
@@ -137,7 +138,6 @@ class Device:
         return Stopped()
 
     def _prompt(self, waits: bool) -> None:
-        if waits:
-            self._changed.set()
-        else:
-            self._changed.clear()
+        with self._changed:
+            self._prompting = waits
+            self._changed.notify_all()

@@ -14,6 +14,7 @@ from sim.msh.kprintf import decode, encode
 # Bytes that wait while a command runs; more are lost.
 UART_RING: Final = 64  # console 1
 WEB_SHELL_RING: Final = 1024  # cloudsdk-protocol 4
+MAX_WAIT_MS: Final = 24 * 3600 * 1000  # of a command at a time
 MAX_SCRIPT: Final = 64 * 1024  # bytes of a script file
 MAX_SCRIPT_DEPTH: Final = 4  # scripts that call scripts; the original has a stack of 4 KiB for them
 MAX_SCRIPT_LINES: Final = 1024  # that one typed line can lead to
@@ -172,7 +173,7 @@ class Shell:
         try:
             waits = command.run(context, arguments)
             if waits is not None:
-                yield from waits
+                yield from _pauses(waits)
         except CloudSdkError as error:
             context.write(f"{command.name}: {_one_line(error)} [{error.code}]\n")
         except Exception as error:
@@ -245,6 +246,14 @@ def command_table(commands: Sequence[Command]) -> dict[str, Command]:
             raise CommandTableError(f"command {each.name!r} is there twice; rename one")
         table[each.name] = each
     return table
+
+
+def _pauses(waits: Iterator[int]) -> Iterator[int]:
+    """What a command yields, within reason: commands may be a user's."""
+    for wait in waits:
+        if not isinstance(wait, int):
+            raise TypeError(f"a command yields milliseconds, not {wait!r}")
+        yield min(max(0, wait), MAX_WAIT_MS)
 
 
 def _common_prefix(names: Sequence[bytes]) -> bytes:

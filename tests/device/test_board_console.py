@@ -349,7 +349,9 @@ def comes_online(broker: Broker) -> None:
         broker.expect(packet)
 
 
-def test_joining_the_wlan_starts_the_sdk(broker: Broker) -> None:
+def test_joining_the_wlan_starts_the_sdk(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.msh.builtin.wifi.SCAN_MS", 20)
+    monkeypatch.setattr("sim.msh.builtin.wifi.JOIN_MS", 10)
     with running(port_to(broker), AWAY) as (device, expect):
         expect("APP firmware is 1.0.0")
         device.type(b"wifi join test_ssid\r")
@@ -403,6 +405,28 @@ def test_own_commands_are_in_the_table_and_cannot_take_a_name(broker: Broker) ->
     ps = replace(hello, name="ps")
     with pytest.raises(CommandTableError):
         Device(make_board(IOT_BOARD, dict(fork(PAGES))), port_to(broker), console=print, commands=[ps])
+
+
+@pytest.mark.parametrize(("pause", "seconds"), [(10**30, 86400.0), (-5, 0.0), (1500, 1.5)])
+def test_own_command_waits_within_reason(pause: int, seconds: float) -> None:
+    @command("nap", "wait")
+    def nap(context: Context, arguments: Sequence[str]) -> Iterator[int]:
+        yield pause
+
+    console = Console(commands=[nap]).online()
+    console.type(b"nap\r")
+    assert console.pauses == [seconds]
+
+
+def test_own_command_that_waits_for_what_is_no_time_is_one_line() -> None:
+    @command("nap", "wait")
+    def nap(context: Context, arguments: Sequence[str]) -> Iterator[int]:
+        yield "long"  # type: ignore[misc]
+
+    console = Console(commands=[nap]).online()
+    assert console.type(b"nap\r") == (
+        "nap\nnap: TypeError: a command yields milliseconds, not 'long'\nmsh />"
+    )
 
 
 # --- Web Shell and Web Log ------------------------------------------------------------------------------
