@@ -75,9 +75,14 @@ class CloudClient:
         """Output of something on the board besides the SDK. Safe from any thread."""
         self._queue.put((self, ev.ConsoleOutput(text)))
 
-    def run(self) -> Exit:
+    def start(self) -> None:
+        """Start the SDK if `run` was to leave that out. Safe from any thread."""
+        self._queue.put((self, ev.Started()))
+
+    def run(self, *, start: bool = True) -> Exit:
         try:
-            self._handle(ev.Started())
+            if start:
+                self._handle(ev.Started())
             while self._ended is None:
                 item = self._next()
                 if isinstance(item, Exit):

@@ -23,7 +23,7 @@ from cloudsdk.ota.rt_ota import RtOta
 from cloudsdk.ota.task import UPGRADE_MODES, OtaTask, TaskError, TaskFirmware, parse_task
 from cloudsdk.port import OtaStatus, Port
 from cloudsdk.profile import MANUAL, Profile
-from cloudsdk.shell.console_device import Console, ConsoleShell
+from cloudsdk.shell.console_device import SHELL_PAUSE, Console, ConsoleShell
 from cloudsdk.shell.remote import KEY_SIZE, Surroundings, parse_server
 from cloudsdk.shell.web_log import WebLog
 from cloudsdk.shell.web_shell import KEY_RETRY, WebShell
@@ -121,6 +121,7 @@ class Session:
             _MQTT_ANSWER: self._no_answer,
             _MQTT_SILENCE: self._ping,
             KEY_RETRY: self._web_shell.retry,
+            SHELL_PAUSE: self._console.resume,
         }
 
     # --- the one entry point ------------------------------------------------------------------------
@@ -174,9 +175,13 @@ class Session:
         """What the last `handle` had asked for when an exception such as a loss of power cut it short."""
         return self._effects
 
-    def write(self, text: str) -> None:
-        """Print from inside a port while an event is handled; at any other time, hand in `ConsoleOutput`."""
-        self._text(text)
+    def write(self, text: str | bytes) -> None:
+        """Print from inside a port or shell while an event is handled; else, hand in `ConsoleOutput`."""
+        self._console.print(text)
+
+    def start(self) -> None:
+        """Start from inside a shell while an event is handled; else, hand in `Started`. Once is enough."""
+        self._start()
 
     @property
     def threads(self) -> tuple[str, ...]:

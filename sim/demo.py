@@ -194,8 +194,8 @@ class _Job:
     def run(self, device: DeviceInfo, started: float) -> Report:
         sn = device["sn"]
         self._old_versions = [self._installed_version(package) for package in self._packages]
+        self._narrate(3, "power on")
         with self._powered_on() as power:
-            self._narrate(3, "power on")
             self._await(
                 3, power, lambda: self._is_online(sn), ONLINE_TIMEOUT, "the device did not come online"
             )
@@ -211,8 +211,8 @@ class _Job:
             )
         total = self._packages[0].total
         self._narrate(5, f"power cut in the write at byte {self._meter.cut_at} of {total}")
+        self._narrate(6, "power on again")
         with self._powered_on() as power:
-            self._narrate(6, "power on again")
             self._await(
                 7,
                 power,

@@ -4,19 +4,31 @@ Output is bytes with bare LF line ends; what a line end becomes is each device's
 """
 
 import codecs
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from cloudsdk.events import ConsoleText
+from cloudsdk.events import ConsoleText, StartTimer
 
 LOCAL_CONSOLE: Final = "uart1"
+SHELL_PAUSE: Final = "shell-pause"  # timer
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A command of the shell waits: what follows in the output is asked for after so many milliseconds."""
+
+    milliseconds: int
 
 
 class ConsoleShell(Protocol):
     """What reads the console's input: finsh/msh on a board. Each item of output is one console write."""
 
-    def feed(self, data: bytes, /) -> Iterable[bytes]:
-        """Consume input as it was typed, any number of bytes; returns the output."""
+    def feed(self, data: bytes, /) -> Iterable[bytes | Pause]:
+        """Consume input as it was typed, any number of bytes; returns the output.
+
+        One output at a time has a `Pause`; what is typed until it has ended gives output without.
+        """
         ...
 
     def switched(self, *, remote: bool) -> Iterable[bytes]:
@@ -67,22 +79,37 @@ class SerialPort:
 class Console:
     """`rt_console_set_device` and what goes through it."""
 
-    def __init__(self, emit: Callable[[ConsoleText], None], shell: ConsoleShell | None = None) -> None:
+    def __init__(
+        self, emit: Callable[[ConsoleText | StartTimer], None], shell: ConsoleShell | None = None
+    ) -> None:
         self.device: ConsoleDevice = SerialPort(emit)
+        self._emit = emit
         self._shell = shell or NoShell()
+        self._paused: Iterator[bytes | Pause] = iter(())
 
     def set_device(self, device: ConsoleDevice) -> ConsoleDevice:
         """Switch to `device`; returns the previous one."""
         previous, self.device = self.device, device
         return previous
 
-    def print(self, text: str) -> None:
-        self.device.write(text.encode(errors="replace"))
+    def print(self, text: str | bytes) -> None:
+        self.device.write(text if isinstance(text, bytes) else text.encode(errors="replace"))
 
     def feed(self, data: bytes) -> None:
         """Input for the shell; what it answers goes to the device of that moment."""
-        for output in self._shell.feed(data):
-            self.device.write(output)
+        self._show(iter(self._shell.feed(data)))
+
+    def resume(self) -> None:
+        """`SHELL_PAUSE` fired."""
+        self._show(self._paused)
+
+    def _show(self, output: Iterator[bytes | Pause]) -> None:
+        for item in output:
+            if isinstance(item, Pause):
+                self._paused = output
+                self._emit(StartTimer(SHELL_PAUSE, item.milliseconds / 1000))
+                return
+            self.device.write(item)
 
     def tell_shell(self, *, remote: bool) -> None:
         for output in self._shell.switched(remote=remote):

@@ -9,8 +9,8 @@ from cloudsdk.ota.rt_ota import header_offset
 from sim.bootloader import qboot, rt_ota
 from sim.bootloader.decoded import DecodeCache
 from sim.bootloader.outcome import BootResult
+from sim.flash.facts import BootloaderFacts
 from sim.flash.fal import FalTable
-from sim.flash.layout import BootloaderFacts
 
 
 def boot(

@@ -31,8 +31,8 @@ from sim.bootloader.decoded import DecodeCache, DecodeKey
 from sim.bootloader.outcome import BootOutcome, BootResult, CrashError, diagnosed
 from sim.bootloader.qboot_body import COMPRESSIONS, ENCRYPTIONS, GZIP_UNIT, Round, Rounds, rounds
 from sim.bootloader.rt_ota import BOOTLOADER, FACTORY
+from sim.flash.facts import QbootFacts
 from sim.flash.fal import FalTable
-from sim.flash.layout import QbootFacts
 
 VERSION: Final = "V1.0.5 2020.10.05"
 PROMPT: Final = "Qboot>"

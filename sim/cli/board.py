@@ -9,6 +9,7 @@ import click
 from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.files import open_regular, replacing
 from sim.board import create_board, open_board
+from sim.boot_log import bootloader_flash
 from sim.bootloader.outcome import BootOutcome, BootResult
 from sim.cli.board_env import env
 from sim.cli.board_images import export_images, import_image
@@ -17,8 +18,9 @@ from sim.cli.board_map import show_map
 from sim.cli.board_options import board_directory
 from sim.cli.keys import GivenKeys, key_options
 from sim.cli.output import echo_console, echo_json, json_option
+from sim.flash.facts import BOOTLOADER_KINDS
 from sim.flash.fal import table_lines
-from sim.flash.layout import BOOTLOADER_KINDS, load_board, with_bootloader
+from sim.flash.layout import load_board, with_bootloader
 from sim.flash.power import CutMoment, FlashOperation, PowerCut
 
 
@@ -100,6 +102,7 @@ def boot(directory: Path, cut_after_writes: int | None, as_json: bool) -> None:
     with open_board(directory) as opened, opened.power.recording() as operations:
         if cut_after_writes is not None:
             opened.power.arm(after_writes(cut_after_writes))
+        write(bootloader_flash(opened.layout))
         try:
             result = opened.boot(write)
         except PowerCut:

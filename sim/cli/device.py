@@ -1,5 +1,6 @@
 """`cloudsim device run`: one board against any compatible cloud."""
 
+import contextlib
 import signal
 from pathlib import Path
 from types import FrameType
@@ -12,7 +13,9 @@ from cloudsdk.limits import Limits
 from cloudsdk.port import Port
 from cloudsdk.profile import PROFILES, profile_named
 from sim.board import open_board
+from sim.cli.command_file import load_commands
 from sim.cli.output import echo_console
+from sim.cli.terminal import serial_port
 from sim.device import Dead, Device
 
 REMEDY: Final = (
@@ -57,6 +60,14 @@ def device() -> None:
     show_default=True,
     help="Give up after so many failed activations; 0 goes on for ever, as the original does.",
 )
+@click.option(
+    "--commands",
+    "command_file",
+    metavar="FILE.py",
+    type=click.Path(path_type=Path),
+    help="Add the console commands this file defines with sim.msh.commands.command.",
+)
+@click.option("--console/--no-console", default=True, help="Type standard input into the console.")
 def run(
     directory: Path,
     sn: str,
@@ -66,19 +77,34 @@ def run(
     mqtt_url: str,
     profile: str,
     activation_attempts: int,
+    command_file: Path | None,
+    console: bool,
 ) -> None:
-    """Run the board in DIR until Ctrl-C; its console goes to standard output."""
+    """Run the board in DIR until Ctrl-C; its console goes to standard output.
+
+    On a terminal the console is interactive and Ctrl-C is the board's: leave with Ctrl-] or two Ctrl-C
+    within a second. From a pipe or file, each line is typed when the console waits for one.
+    """
+    commands = load_commands(command_file) if command_file is not None else ()
     port = Port(sn, product_id, product_key, activation_url, mqtt_url)
     limits = Limits(activation_attempts=activation_attempts)
     with open_board(directory) as board:
-        running = Device(board, port, profile=profile_named(profile), limits=limits, console=echo_console)
+        running = Device(
+            board,
+            port,
+            profile=profile_named(profile),
+            limits=limits,
+            console=echo_console,
+            commands=commands,
+        )
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             running.stop()
 
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
-        outcome = running.run()
+        with serial_port(running) if console else contextlib.nullcontext():
+            outcome = running.run()
     if isinstance(outcome, Dead):
         diagnosis = outcome.boot.diagnosis or outcome.boot.outcome.value
         raise DeadBoardError(f"the bootloader started no application: {diagnosis}")

@@ -21,7 +21,8 @@ from sim.cli.board import read_input
 from sim.cli.keys import GivenKeys, key_options
 from sim.faults.powercut.results import Swept, SweptPackage
 from sim.faults.powercut.upgrade import Upgrade
-from sim.flash.layout import BOOTLOADER_KINDS, BoardLayout, load_board, with_bootloader
+from sim.flash.facts import BOOTLOADER_KINDS
+from sim.flash.layout import BoardLayout, load_board, with_bootloader
 from sim.flash.pages import MemoryPages
 
 DEFAULT_BOARD: Final = "iot-board"

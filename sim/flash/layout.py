@@ -7,14 +7,25 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import yaml
 
-from cloudsdk.errors import CloudSdkError, UsageError
+from cloudsdk.errors import UsageError
 from cloudsdk.files import open_regular, replacing
-from cloudsdk.ota.lint import APP, Finding, Severity
+from cloudsdk.ota.lint import Finding, Severity
 from flash_images import boards
+from sim.flash.facts import (
+    DEFAULT_APP,
+    DEFAULT_BOOTLOADER,
+    DEFAULT_KERNEL,
+    AppFacts,
+    BootloaderFacts,
+    KernelFacts,
+    LayoutError,
+    QbootFacts,
+    WlanFacts,
+)
 from sim.flash.geometry import FlashGeometry, GeometryError, Reprogram
 from sim.flash.parts import UnknownPartError, part_named
 from sim.flash.placement import MAX_NAME as MAX_NAME
@@ -24,97 +35,6 @@ from sim.flash.placement import board_findings, name_findings, placement_finding
 
 MAX_LAYOUT: Final = 64 * 1024  # characters of YAML
 MAX_NUMBER: Final = 2**48  # of everything in a layout
-
-
-class LayoutError(CloudSdkError):
-    """A board layout that cannot be."""
-
-    code: ClassVar[str] = "layout.invalid"
-    exit_status: ClassVar[int] = 2
-
-
-def _require_one_of(what: str, value: object, known: tuple[object, ...]) -> None:
-    if value not in known:
-        raise LayoutError(f"{what} {value!r} is not one of {', '.join(map(str, known))}")
-
-
-BOOTLOADER_KINDS: Final = ("rt_ota", "rt_ota+factory", "qboot")
-QBOOT_SIGNS: Final = ("v1.0.5", "wdfk-1.1")
-QBOOT_SIGN_ALIGNS: Final = (4, 8, 16, 32)  # bytes
-MAX_PRODUCT_CODE: Final = 23  # characters; the header field ends with a NUL (rbl-format 1)
-MAX_SHELL_SECONDS: Final = 3600
-_U32_MAX: Final = 2**32 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class QbootFacts:
-    """How QBoot was configured when it was built (rbl-format 5.1). Raises `LayoutError`.
-
-    `sign_align` is bytes, None the default of the sign. A package must carry `product_code` if there is one.
-    With `shell_seconds`, QBoot waits that long for a key and ends in its shell. `app_address` is a bus
-    address, None where the application is linked; QBoot's own default is 0x08020000. An entry is started when
-    its top 8 bits are those of `code_region` and the stack pointer lies in the first MiB of `ram_region`.
-    """
-
-    sign: str = "v1.0.5"
-    sign_align: int | None = None
-    product_code: str | None = None
-    shell_seconds: int = 0
-    app_address: int | None = None
-    code_region: int = 0x08000000
-    ram_region: int = 0x20000000
-
-    def __post_init__(self) -> None:
-        _require_one_of("bootloader.qboot: sign", self.sign, QBOOT_SIGNS)
-        if self.sign_align is not None:
-            _require_one_of("bootloader.qboot: sign_align", self.sign_align, QBOOT_SIGN_ALIGNS)
-        code = self.product_code
-        if code is not None and not (len(code) <= MAX_PRODUCT_CODE and code.isascii() and code.isprintable()):
-            raise LayoutError(
-                f"bootloader.qboot: product_code must be ASCII text of at most {MAX_PRODUCT_CODE} characters"
-            )
-        for name, value, limit in (
-            ("shell_seconds", self.shell_seconds, MAX_SHELL_SECONDS),
-            ("app_address", self.app_address or 0, _U32_MAX),
-            ("code_region", self.code_region, _U32_MAX),
-            ("ram_region", self.ram_region, _U32_MAX),
-        ):
-            if not 0 <= value <= limit:
-                raise LayoutError(f"bootloader.qboot: {name} must be 0 to {limit}, it is {value}")
-
-
-@dataclass(frozen=True, slots=True)
-class BootloaderFacts:
-    """Which bootloader, and what its own package header says if it has one (rt_ota, rbl-format 3.1).
-
-    Defaults: the recorded IoT Board. `qboot` is for that kind only. Raises `LayoutError`.
-    """
-
-    kind: str = "rt_ota"
-    version: str = "1.3"
-    timestamp: int = 1545134551  # seconds since 1970
-    qboot: QbootFacts | None = None
-
-    def __post_init__(self) -> None:
-        _require_one_of("bootloader: kind", self.kind, BOOTLOADER_KINDS)
-        if self.qboot is not None and self.kind != "qboot":
-            raise LayoutError(f"bootloader: qboot has no meaning for kind {self.kind}; remove it")
-
-
-@dataclass(frozen=True, slots=True)
-class AppFacts:
-    """Where the application has to be linked, as a bus address, and its partition (rbl-format 3.2)."""
-
-    link_address: int = 0x08010000
-    partition: str = APP
-
-
-@dataclass(frozen=True, slots=True)
-class KernelFacts:
-    """What the kernel banner says (console 2.1)."""
-
-    version: str = "4.0.1"
-    build: str = "Mar 27 2019"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +48,9 @@ class BoardLayout:
     description: str
     devices: tuple[FlashGeometry, ...]
     partitions: tuple[PartitionEntry, ...]
-    bootloader: BootloaderFacts = BootloaderFacts()
-    app: AppFacts = AppFacts()
-    kernel: KernelFacts = KernelFacts()
+    bootloader: BootloaderFacts = DEFAULT_BOOTLOADER
+    app: AppFacts = DEFAULT_APP
+    kernel: KernelFacts = DEFAULT_KERNEL
 
     def __post_init__(self) -> None:
         for finding in (
@@ -156,9 +76,9 @@ class LayoutDraft:
     description: str
     devices: tuple[FlashGeometry, ...]
     partitions: tuple[PartitionEntry, ...]
-    bootloader: BootloaderFacts = BootloaderFacts()
-    app: AppFacts = AppFacts()
-    kernel: KernelFacts = KernelFacts()
+    bootloader: BootloaderFacts = DEFAULT_BOOTLOADER
+    app: AppFacts = DEFAULT_APP
+    kernel: KernelFacts = DEFAULT_KERNEL
     undescribed: tuple[str, ...] = ()
     noticed: tuple[Finding, ...] = ()
 
@@ -281,7 +201,7 @@ _PART_DEVICE: Final[_Fields] = {"name": str, "part": str}
 _PART_DEVICE_OPTIONAL: Final[_Fields] = {"address": int}
 _PARTITION: Final[_Fields] = {"name": str, "device": str, "offset": int, "length": int}
 _BOOTLOADER: Final[_Fields] = {"kind": str, "version": str, "timestamp": int}
-_BOOTLOADER_OPTIONS: Final[_Fields] = {"qboot": dict}
+_BOOTLOADER_OPTIONS: Final[_Fields] = {"qboot": dict, "flash_chip": str, "sfud_source": str}
 _QBOOT_OPTIONS: Final[_Fields] = {
     "sign": str,
     "sign_align": int,
@@ -294,6 +214,9 @@ _QBOOT_OPTIONS: Final[_Fields] = {
 _APP: Final[_Fields] = {"link_address": int}
 _APP_OPTIONAL: Final[_Fields] = {"partition": str}
 _KERNEL: Final[_Fields] = {"version": str, "build": str}
+_KERNEL_OPTIONS: Final[_Fields] = {"flash_device": str, "wlan": dict}
+_WLAN: Final[_Fields] = {"mac": str, "ip_address": str, "gateway": str, "ssid": str}
+_WLAN_OPTIONS: Final[_Fields] = {"stored_ssid": str}
 _BOARD: Final[_Fields] = {
     "name": str,
     "description": str,
@@ -326,7 +249,7 @@ def _draft(document: object) -> LayoutDraft:
         tuple(PartitionEntry(**row) for row in _rows(board["partitions"], "partitions", _PARTITION)),
         _bootloader(board["bootloader"]),
         AppFacts(**_fields(board["app"], "app", _APP, _APP_OPTIONAL)),
-        KernelFacts(**_fields(board["kernel"], "kernel", _KERNEL)),
+        _kernel(board["kernel"]),
         tuple(undescribed),
         tuple(noticed),
     )
@@ -337,6 +260,13 @@ def _bootloader(value: object) -> BootloaderFacts:
     if "qboot" in facts:
         facts["qboot"] = QbootFacts(**_fields(facts["qboot"], "bootloader.qboot", _NONE, _QBOOT_OPTIONS))
     return BootloaderFacts(**facts)
+
+
+def _kernel(value: object) -> KernelFacts:
+    facts = dict(_fields(value, "kernel", _KERNEL, _KERNEL_OPTIONS))
+    if "wlan" in facts:
+        facts["wlan"] = WlanFacts(**_fields(facts["wlan"], "kernel.wlan", _WLAN, _WLAN_OPTIONS))
+    return KernelFacts(**facts)
 
 
 def _rows(rows: list[object], where: str, fields: _Fields) -> Iterator[dict[str, Any]]:
@@ -430,7 +360,7 @@ def format_layout(layout: BoardLayout) -> str:
         "partitions": [_with_addresses(asdict(entry)) for entry in layout.partitions],
         "bootloader": _with_addresses(asdict(layout.bootloader)),
         "app": _with_addresses(asdict(layout.app)),
-        "kernel": asdict(layout.kernel),
+        "kernel": _with_addresses(asdict(layout.kernel)),
     }
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 

@@ -15,10 +15,11 @@ from cloudsdk.files import open_regular
 from cloudsdk.ota.image import MAX_IMAGE_SIZE, image_format, read_image
 from cloudsdk.ota.lint import APP, Finding, Severity
 from flash_images import boards
+from sim.flash.facts import AppFacts
 from sim.flash.fal import decode_table
 from sim.flash.fal_cfg import DEVICE_TABLE, PARTITION_TABLE, parse_fal_cfg
 from sim.flash.geometry import FlashGeometry
-from sim.flash.layout import MAX_NUMBER, AppFacts, LayoutDraft, parse_draft
+from sim.flash.layout import MAX_NUMBER, LayoutDraft, parse_draft
 from sim.flash.parts import names as part_names
 from sim.flash.parts import part_named
 from sim.flash.placement import MAX_NAME, PartitionEntry

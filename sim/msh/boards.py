@@ -1,10 +1,23 @@
-"""The command tables of the two known boards, in the order of `help` (console 5)."""
+"""The two known boards: their command tables in the order of `help` (console 5), and their kernels."""
 
+from sim.flash.facts import KernelFacts
+from sim.msh import kernels
 from sim.msh.builtin import env, files, network, system
 from sim.msh.builtin.fal import fal_command
 from sim.msh.builtin.sf import sf_command
 from sim.msh.builtin.wifi import wifi, wwd_bus_command
 from sim.msh.commands import Command
+from sim.msh.kernel import is_kernel_4
+
+
+def kernel_profile(facts: KernelFacts) -> kernels.Profile:
+    """What the kernel of a board holds."""
+    return kernels.iot_board if is_kernel_4(facts) else kernels.manual_board
+
+
+def board_commands(facts: KernelFacts) -> tuple[Command, ...]:
+    """The table for one run of a board with that kernel."""
+    return iot_board_commands() if is_kernel_4(facts) else manual_board_commands()
 
 
 def iot_board_commands() -> tuple[Command, ...]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloudsdk.env import Env
+from sim.flash.facts import KernelFacts
 from sim.flash.fal import FalTable
-from sim.flash.layout import KernelFacts
 from sim.msh.files import FileSystem
 from sim.msh.kernel import KernelState
 from sim.msh.kprintf import Argument, encode, kprintf
@@ -55,6 +55,10 @@ class ShellBoard(Protocol):
 
     def cloud_init(self) -> None:
         """Start the CloudSDK unless it runs; it prints its own lines."""
+        ...
+
+    def wlan_ready(self) -> None:
+        """A WLAN was joined: the interface gets its address, and the CloudSDK starts unless it runs."""
         ...
 
 

@@ -3,10 +3,10 @@
 The texts are before the UART: a `\\r\\n` in them becomes `\\r\\r\\n` there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from sim.msh.kernel import KernelState, Thread, thread_list, unterminated
+from sim.msh.kernel import KernelState, Thread, ThreadStatus, thread_list, unterminated
 
 UNUSED_REGISTER: Final = 0xDEADBEEF  # what a fresh thread has in registers it has not used
 _CALLEE_SAVED: Final = (UNUSED_REGISTER,) * 8
@@ -55,6 +55,31 @@ class FaultStatus:
     def usage(self) -> int:
         """The half word UFSR."""
         return self.configurable >> 16 & 0xFFFF
+
+
+#: Samples: an access beyond the RAM, by code in flash.
+_OVERRUN_REGISTERS: Final = Registers(
+    psr=0x21000000, low=(0, 0x20003A10, 0, UNUSED_REGISTER), pc=0x08021C06, lr=0x08018F4D
+)
+_OVERRUN_STATUS: Final = FaultStatus(configurable=0x8200, address=0x40100000)
+
+
+def stack_overrun(kernel: KernelState, thread: str) -> str:
+    """The hard fault of the thread of that name after it has used up its stack, with sample registers."""
+    name = thread[: kernel.style.name_max]
+    threads = tuple(_at_fault(each, faulted=each.name == name) for each in kernel.threads)
+    faulted = next((each for each in threads if each.name == name), None)
+    return hard_fault(_OVERRUN_REGISTERS, _OVERRUN_STATUS, replace(kernel, threads=threads), faulted)
+
+
+def _at_fault(thread: Thread, *, faulted: bool) -> Thread:
+    if faulted:
+        return replace(
+            thread, stack_used=thread.stack_size, max_used=100, status=ThreadStatus.RUNNING, wait_ticks=0
+        )
+    if thread.status is ThreadStatus.RUNNING:
+        return replace(thread, status=ThreadStatus.SUSPENDED)
+    return thread
 
 
 def hard_fault(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from sim.flash.layout import KernelFacts
+from sim.flash.facts import KernelFacts
 
 TICKS_PER_SECOND: Final = 1000
 _WORD: Final = 1 << 32
@@ -208,9 +208,14 @@ def ticks(seconds: float) -> int:
     return int(seconds * TICKS_PER_SECOND) % _WORD
 
 
+def is_kernel_4(facts: KernelFacts) -> bool:
+    """Whether the firmware is that of the IoT Board; with an older kernel it is the manual's."""
+    return facts.version >= "4"
+
+
 def banner(facts: KernelFacts) -> str:
     """What `version` prints, an empty line first (console 2.1)."""
-    last_year = 2019 if facts.version >= "4" else 2018
+    last_year = 2019 if is_kernel_4(facts) else 2018
     return (
         "\n \\ | /\n"
         "- RT -     Thread Operating System\n"

@@ -6,8 +6,9 @@ from typing import Final
 
 from cloudsdk.errors import FlashError
 from sim.flash.easyflash import EasyFlashEnv
+from sim.flash.facts import KernelFacts
 from sim.flash.fal import FalTable
-from sim.flash.layout import BoardLayout, KernelFacts
+from sim.flash.layout import BoardLayout
 from sim.flash.nor import make_devices
 from sim.msh.files import Dfs, Volume
 from sim.msh.kernel import KernelState, ticks
@@ -59,4 +60,7 @@ class MemoryBoard:
         self.reboots += 1
 
     def cloud_init(self) -> None:
+        self.cloud_starts += 1
+
+    def wlan_ready(self) -> None:
         self.cloud_starts += 1

@@ -14,6 +14,7 @@ from sim.msh.kprintf import decode, encode
 # Bytes that wait while a command runs; more are lost.
 UART_RING: Final = 64  # console 1
 WEB_SHELL_RING: Final = 1024  # cloudsdk-protocol 4
+MAX_WAIT_MS: Final = 24 * 3600 * 1000  # of a command at a time
 MAX_SCRIPT: Final = 64 * 1024  # bytes of a script file
 MAX_SCRIPT_DEPTH: Final = 4  # scripts that call scripts; the original has a stack of 4 KiB for them
 MAX_SCRIPT_LINES: Final = 1024  # that one typed line can lead to
@@ -27,6 +28,7 @@ class CommandTableError(CloudSdkError):
     """Commands that cannot be in one table."""
 
     code: ClassVar[str] = "msh.commands"
+    exit_status: ClassVar[int] = 2
 
 
 class Shell:
@@ -46,7 +48,7 @@ class Shell:
         echo: bool = True,
         ring: int = UART_RING,
     ) -> None:
-        self._table = _table(commands)
+        self._table = command_table(commands)
         self._context = Context(board, tuple(commands), write)
         self._write = write
         self._editor = LineEditor(self._prompt, self._complete, echo=echo)
@@ -64,6 +66,15 @@ class Shell:
     @echo.setter
     def echo(self, on: bool) -> None:
         self._editor.echo = on
+
+    @property
+    def ring(self) -> int:
+        """How many typed bytes wait while a command runs: the size of the console device's buffer."""
+        return self._ring_size
+
+    @ring.setter
+    def ring(self, size: int) -> None:
+        self._ring_size = size
 
     @property
     def cwd(self) -> str:
@@ -162,7 +173,7 @@ class Shell:
         try:
             waits = command.run(context, arguments)
             if waits is not None:
-                yield from waits
+                yield from _pauses(waits)
         except CloudSdkError as error:
             context.write(f"{command.name}: {_one_line(error)} [{error.code}]\n")
         except Exception as error:
@@ -225,7 +236,8 @@ def help_text(commands: Sequence[Command]) -> str:
     return f"RT-Thread shell commands:\n{rows}\n"
 
 
-def _table(commands: Sequence[Command]) -> dict[str, Command]:
+def command_table(commands: Sequence[Command]) -> dict[str, Command]:
+    """The commands by name. Raises `CommandTableError`."""
     table: dict[str, Command] = {}
     for each in commands:
         if not each.name or any(character in " \t\r\n\0" for character in each.name):
@@ -234,6 +246,14 @@ def _table(commands: Sequence[Command]) -> dict[str, Command]:
             raise CommandTableError(f"command {each.name!r} is there twice; rename one")
         table[each.name] = each
     return table
+
+
+def _pauses(waits: Iterator[int]) -> Iterator[int]:
+    """What a command yields, within reason: commands may be a user's."""
+    for wait in waits:
+        if not isinstance(wait, int):
+            raise TypeError(f"a command yields milliseconds, not {wait!r}")
+        yield min(max(0, wait), MAX_WAIT_MS)
 
 
 def _common_prefix(names: Sequence[bytes]) -> bytes:

@@ -11,7 +11,8 @@ from cloudsdk.ota.keys import PackageKeys
 from sim.board import Board, furnish, make_board
 from sim.bootloader.decoded import DecodeCache
 from sim.bootloader.outcome import BootOutcome, BootResult
-from sim.flash.layout import BoardLayout, BootloaderFacts, PartitionEntry, QbootFacts, load_board
+from sim.flash.facts import BootloaderFacts, QbootFacts
+from sim.flash.layout import BoardLayout, PartitionEntry, load_board
 from sim.flash.pages import MemoryPages
 from sim.flash.power import CutMoment, FlashOperation, PowerCut
 

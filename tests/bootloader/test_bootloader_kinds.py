@@ -11,17 +11,8 @@ from cloudsdk.ota.package import failures, read_package
 from sim.board import create_board, make_board, open_board
 from sim.bootloader.outcome import BootOutcome
 from sim.bootloader.qboot import SIGNS
-from sim.flash.layout import (
-    BOOTLOADER_KINDS,
-    QBOOT_SIGNS,
-    BootloaderFacts,
-    LayoutError,
-    QbootFacts,
-    format_layout,
-    load_board,
-    parse_layout,
-    with_bootloader,
-)
+from sim.flash.facts import BOOTLOADER_KINDS, QBOOT_SIGNS, BootloaderFacts, LayoutError, QbootFacts
+from sim.flash.layout import format_layout, load_board, parse_layout, with_bootloader
 
 BANNERS = {
     "rt_ota": "RT-Thread Bootloader Starting...",

@@ -34,7 +34,7 @@ from sim.board import Board, make_board
 from sim.bootloader.outcome import BootOutcome
 from sim.bootloader.qboot import sign_offset
 from sim.bootloader.qboot_body import MAX_IDLE_ROUNDS
-from sim.flash.layout import QbootFacts
+from sim.flash.facts import QbootFacts
 from sim.flash.power import CutMoment, FlashOperation
 
 DATA = Path(__file__).parent.parent / "data" / "rbl"

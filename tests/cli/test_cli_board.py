@@ -43,7 +43,9 @@ def test_blank_board_stops_in_the_bootloader(cli: Cli) -> None:
 
 def test_console_is_printed_as_it_comes(cli: Cli, board: Path) -> None:
     result = cli("board", "boot", "b")
-    assert result.stdout.startswith("\nRT-Thread Bootloader Starting...")
+    flash, _, rest = result.stdout.partition("\n\n")
+    assert flash.startswith("[SFUD]Find a Winbond W25Q128 flash chip. Size is 16777216 bytes.\n")
+    assert rest.startswith("RT-Thread Bootloader Starting...")
     assert "outcome: jump" in result.stderr
 
 

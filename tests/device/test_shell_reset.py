@@ -1,7 +1,6 @@
 """A shell server that resets its connection, over real sockets: a crash in v2.0.0, an end in manual."""
 
 import json
-import re
 import socket
 import struct
 import threading
@@ -21,7 +20,8 @@ from cloudsdk.session import Session
 from sim.board import make_board
 from sim.bootloader.outcome import BootResult
 from sim.device import Device, Stopped
-from sim.hard_fault import hard_fault
+from sim.msh.faults import stack_overrun
+from sim.msh.kernels import Activity, iot_board
 
 PAGES = make_pages(IOT_BOARD)
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
@@ -87,26 +87,9 @@ def test_reset_of_the_shell_connection(profile: Profile, broker: Broker, shell_s
     device.stop()
     thread.join(PATIENCE)
     assert ends == [Stopped()]
-    dump = hard_fault("web_shell", ["MQTT", "web_shell"])
+    dump = stack_overrun(iot_board(0, Activity(mqtt=True, web_shell=True)), "web_shell")
     assert "".join(console).count(dump) == (profile is V2_0_0)
     assert len(boots) == (2 if profile is V2_0_0 else 1)
-
-
-def test_hard_fault_is_printed_as_the_kernel_does() -> None:
-    text = hard_fault("web_log", ["MQTT", "ota_download", "web_log", "web_log_read"])
-    assert text.startswith("psr: 0x21000000\nr00: 0x00000000\n")
-    assert (
-        "\nr12: 0x00000000\n lr: 0x08018f4d\n pc: 0x08021c06\nhard fault on thread: web_log\r\n\r\n" in text
-    )
-    assert text.endswith("bus fault:\nSCB_CFSR_BFSR:0x82 PRECISERR SCB->BFAR:40100000\n")
-    table = text.partition("\r\n\r\n")[2].splitlines()[:-2]
-    assert table[1] == "-------- ---  ------- ---------- ----------  ------  ---------- ---"
-    row = re.compile(r".{8} [ \d]{3}  \w+ *0x[0-9a-f]{8} 0x[0-9a-f]{8}    \d{2,3}%   0x[0-9a-f]{8} (000|-02)")
-    assert all(row.fullmatch(line) for line in table[2:])
-    assert [line[:8] for line in table[2:6]] == ["web_log_", "web_log ", "ota_down", "MQTT    "]
-    assert [line[14:21] for line in table[2:6]] == ["suspend", "running", "suspend", "suspend"]
-    # A name of eight characters has no terminator: the object type follows.
-    assert "hard fault on thread: web_shel\x01\r\n\r\n" in hard_fault("web_shell", ["MQTT", "web_shell"])
 
 
 class ScriptedSession:

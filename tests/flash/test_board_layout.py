@@ -9,10 +9,10 @@ from cloudsdk.ota.pack import pack
 from flash_images import boards, samples
 from sim.board import furnish, make_board
 from sim.bootloader.outcome import BootOutcome
+from sim.flash.facts import LayoutError
 from sim.flash.geometry import FlashGeometry
 from sim.flash.layout import (
     MAX_LAYOUT,
-    LayoutError,
     PartitionEntry,
     format_layout,
     load_board,
@@ -237,6 +237,39 @@ def test_wrong_layout_is_refused_in_one_line(old: str, new: str, message: str) -
     assert message in str(refused.value)
     assert str(refused.value).startswith("board layout 'tiny.yaml': ")
     assert "\n" not in str(refused.value)
+
+
+WLAN = (
+    'wlan: {mac: "98:3b:16:53:12:d6", ip_address: 192.168.1.123, gateway: 192.168.1.1, ssid: a, '
+    "stored_ssid: b}"
+)
+WITH_WLAN = GOOD.replace('2019"}', f'2019", {WLAN}}}')
+
+
+def test_wlan_is_joined_when_its_configuration_is_stored() -> None:
+    assert parse_layout(GOOD).kernel.wlan is None
+    for text, joins in ((WITH_WLAN, False), (WITH_WLAN.replace("stored_ssid: b", "stored_ssid: a"), True)):
+        layout = parse_layout(text)
+        assert layout.kernel.wlan is not None
+        assert layout.kernel.wlan.joins is joins
+        assert parse_layout(format_layout(layout)) == layout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("98:3b", "983b", "kernel.wlan: mac '983b:16:53:12:d6' is not six bytes as in 98:3b:16:53:12:d6"),
+        ("192.168.1.1,", "gateway,", "kernel.wlan: gateway 'gateway' is not dotted IPv4"),
+        ("ssid: a", f"ssid: {'a' * 33}", "kernel.wlan: ssid must be 1 to 32 printable characters"),
+        ("ssid: b", 'ssid: "\\n"', "kernel.wlan: stored_ssid must be 1 to 32 printable characters"),
+        ("ssid: a,", "", "kernel.wlan: key 'ssid' is missing"),
+    ],
+)
+def test_wrong_wlan_is_refused_in_one_line(old: str, new: str, message: str) -> None:
+    assert WITH_WLAN.count(old) == 1
+    with pytest.raises(LayoutError) as caught:
+        parse_layout(WITH_WLAN.replace(old, new))
+    assert str(caught.value) == f"board layout 'layout': {message}"
 
 
 def test_two_devices_of_one_name_are_refused() -> None:

@@ -4,8 +4,9 @@ import pytest
 
 from cloudsdk.ota.lint import Finding, Severity
 from flash_images import boards
+from sim.flash.facts import LayoutError
 from sim.flash.geometry import FlashGeometry
-from sim.flash.layout import LayoutDraft, LayoutError, PartitionEntry, parse_draft
+from sim.flash.layout import LayoutDraft, PartitionEntry, parse_draft
 from sim.flash.placement import gaps
 
 CHIP = FlashGeometry("chip", 0x08000000, 0x40000, 4096, 8, 8)

@@ -8,10 +8,11 @@ from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.ota.lint import Finding, Severity
 from flash_images import samples
 from sim.flash.c_text import CTextError
+from sim.flash.facts import AppFacts, LayoutError
 from sim.flash.fal import encode_table
 from sim.flash.fal_cfg import MAX_HEADER, MAX_TABLE, parse_fal_cfg
 from sim.flash.geometry import FlashGeometry
-from sim.flash.layout import AppFacts, LayoutError, PartitionEntry, load_board
+from sim.flash.layout import PartitionEntry, load_board
 from sim.flash.layout_source import Given, SourceKind, parse_device, read_source
 from sim.flash.parts import part_named
 

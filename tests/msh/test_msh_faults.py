@@ -11,6 +11,7 @@ from sim.msh.faults import (
     hard_fault,
     lwip_assertion,
     stack_overflow,
+    stack_overrun,
     stack_warning,
 )
 from sim.msh.kernel import thread_list
@@ -76,6 +77,18 @@ def test_causes_are_named_when_the_fault_was_forced() -> None:
     )
     assert causes(hard=0, configurable=0x8200) == ""
     assert causes(hard=1 << 1 | 1 << 31) == "failed vector fetch\ndebug event\n"
+
+
+def test_stack_overrun_faults_on_the_thread_that_ran_out() -> None:
+    text = stack_overrun(iot_board(0, Activity(mqtt=True, downloading=True, web_log=True)), "web_log")
+    head, _, rest = text.partition("\r\n\r\n")
+    assert head == f"{DUMP}hard fault on thread: web_log"
+    rows = rest.removesuffix(CAUSE).splitlines()[2:]
+    assert [row[:8] for row in rows[:5]] == ["ota_down", "web_log_", "web_log ", "MQTT    ", "WWD     "]
+    assert rows[2] == "web_log   15  running 0x00000800 0x00000800    100%   0x00000003 000"
+    assert sum("running" in row for row in rows) == 1
+    shell = iot_board(0, Activity(mqtt=True, web_shell=True))
+    assert "hard fault on thread: web_shel\x01\r\n\r\n" in stack_overrun(shell, "web_shell")
 
 
 def test_other_fatal_texts() -> None:

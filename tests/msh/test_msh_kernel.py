@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from msh_console import Console
 
-from sim.flash.layout import KernelFacts
+from sim.flash.facts import KernelFacts
 from sim.msh.kernel import (
     KERNEL_3_0_3,
     KERNEL_4_0_1,

@@ -77,6 +77,7 @@ def _join(context: Context, ssid: str | None, password: str | None) -> Iterator[
         case JoinResult.JOINED:
             yield JOIN_MS
             context.write(console.info(_TAG, f"wifi connect success ssid:{ssid}"))
+            context.board.wlan_ready()
         case JoinResult.ALREADY:
             context.write(console.info(_TAG, f"wifi is connect ssid:{ssid}"))
         case JoinResult.NOT_FOUND:
