@@ -7,9 +7,11 @@ from typing import Final
 from cloudsdk import console
 from cloudsdk.client import CloudClient
 from cloudsdk.env import EnvError
+from cloudsdk.io_loop import IoLoop
 from cloudsdk.limits import Limits
 from cloudsdk.port import Port
 from cloudsdk.profile import Profile
+from cloudsdk.route import Route, direct
 from cloudsdk.session import Session, Storage
 from sim.board import Board
 from sim.bootloader.rt_ota import APP, FAL_VERSION
@@ -35,14 +37,24 @@ class Application:
     """One run of the firmware in partition `app`, from the jump to the next reset."""
 
     def __init__(
-        self, board: Board, port: Port, *, profile: Profile, limits: Limits, write: Callable[[str], None]
+        self,
+        board: Board,
+        port: Port,
+        *,
+        profile: Profile,
+        limits: Limits,
+        write: Callable[[str], None],
+        route: Route = direct,
+        loop: IoLoop | None = None,
     ) -> None:
         self._board = board
         self._write = write
         self._started = False
         self._env = EasyFlashEnv(board.partition(ENV_PARTITION), console=self._print)
         self.session = Session(port, Storage(board.partitions, self._env), profile=profile, limits=limits)
-        self.client = CloudClient(self.session, profile=profile, limits=limits, console=write)
+        self.client = CloudClient(
+            self.session, profile=profile, limits=limits, console=write, route=route, loop=loop
+        )
 
     def start(self) -> None:
         """Everything before the SDK: kernel, drivers, ENV."""

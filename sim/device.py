@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cloudsdk.client import Exit
+from cloudsdk.io_loop import IoLoop
 from cloudsdk.limits import Limits
 from cloudsdk.port import Port
 from cloudsdk.profile import MANUAL, Profile
+from cloudsdk.route import Route, direct
 from cloudsdk.session import Session
 from sim.application import Application
 from sim.board import Board
@@ -32,7 +34,8 @@ class Dead:
 class Device:
     """Runs a board against a cloud. Reboots stay inside `run`; a loss of power leaves it as `PowerCut`.
 
-    `after_boot` sees every boot before the application starts and returns whether to go on.
+    `after_boot` sees every boot before the application starts and returns whether to go on. `route` and
+    `loop` are those of `CloudClient`.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class Device:
         limits: Limits | None = None,
         console: Callable[[str], None],
         after_boot: Callable[[BootResult], bool] = lambda _boot: True,
+        route: Route = direct,
+        loop: IoLoop | None = None,
     ) -> None:
         self._board = board
         self._port = port
@@ -51,6 +56,8 @@ class Device:
         self._limits = limits or Limits()
         self._console = console
         self._after_boot = after_boot
+        self._route = route
+        self._loop = loop
         self._application: Application | None = None
         self._stopping = False
 
@@ -75,7 +82,13 @@ class Device:
             if not self._after_boot(result):
                 break
             application = Application(
-                self._board, self._port, profile=self._profile, limits=self._limits, write=self._console
+                self._board,
+                self._port,
+                profile=self._profile,
+                limits=self._limits,
+                write=self._console,
+                route=self._route,
+                loop=self._loop,
             )
             self._application = application
             if self._stopping:
