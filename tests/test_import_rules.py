@@ -29,6 +29,8 @@ PURE = (
     "sim/cloud/broker/core.py",
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
+    "sim/faults/network/duplicate.py",
+    "sim/faults/network/specs.py",
     "sim/flash",
 )
 IMPURE = {
@@ -50,6 +52,7 @@ FORBIDDEN = {
     "sim/flash": ("sim.bootloader", "sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/bootloader": ("sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/cloud": ("sim.flash", "sim.bootloader", "sim.board", "sim.device", "sim.demo", "sim.cli"),
+    "sim/faults/network": ("sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/board.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/application.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/device.py": ("sim.cloud", "sim.cli", "sim.demo"),
@@ -116,7 +119,19 @@ def test_light_commands_need_no_extra() -> None:
         "sim/device.py",
     ):
         assert not {str(path) for path in modules(room) if violations(path, heavy)}
-    for name in ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "board", "device", "cloud"):
+    for name in (
+        "main",
+        "output",
+        "keys",
+        "rbl",
+        "rbl_pack",
+        "rbl_lint",
+        "board",
+        "device",
+        "cloud",
+        "faults",
+        "proxy",
+    ):
         tree = ast.parse((ROOT / f"sim/cli/{name}.py").read_text())
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}

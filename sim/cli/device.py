@@ -1,9 +1,13 @@
 """`cloudsim device run`: one board against any compatible cloud."""
 
+import contextlib
+import logging
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -11,9 +15,14 @@ from cloudsdk.errors import CloudSdkError
 from cloudsdk.limits import Limits
 from cloudsdk.port import Port
 from cloudsdk.profile import PROFILES, profile_named
+from cloudsdk.route import Route, direct
 from sim.board import open_board
+from sim.cli.faults import GivenFaults, fault_options
 from sim.cli.output import echo_console
 from sim.device import Dead, Device
+from sim.faults.network import FaultProxy, require_loopback
+
+_log = logging.getLogger(__name__)
 
 REMEDY: Final = (
     "check that the cloud is running, that the SN is added to the product, and ProductID and ProductKey"
@@ -57,6 +66,7 @@ def device() -> None:
     show_default=True,
     help="Give up after so many failed activations; 0 goes on for ever, as the original does.",
 )
+@fault_options
 def run(
     directory: Path,
     sn: str,
@@ -66,12 +76,15 @@ def run(
     mqtt_url: str,
     profile: str,
     activation_attempts: int,
+    faults: GivenFaults,
 ) -> None:
     """Run the board in DIR until Ctrl-C; its console goes to standard output."""
     port = Port(sn, product_id, product_key, activation_url, mqtt_url)
     limits = Limits(activation_attempts=activation_attempts)
-    with open_board(directory) as board:
-        running = Device(board, port, profile=profile_named(profile), limits=limits, console=echo_console)
+    with _route(port, faults) as route, open_board(directory) as board:
+        running = Device(
+            board, port, profile=profile_named(profile), limits=limits, console=echo_console, route=route
+        )
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             running.stop()
@@ -87,3 +100,23 @@ def run(
         raise NotActivatedError(
             f"no activation for SN {sn!r} at {port.activation_url}: {session.last_activation_error}; {REMEDY}"
         )
+
+
+@contextlib.contextmanager
+def _route(port: Port, faults: GivenFaults) -> Iterator[Route]:
+    """The way to the cloud: through a proxy if there are faults."""
+    if not faults:
+        yield direct
+        return
+    for host in (urlsplit(port.activation_url).hostname or "", port.mqtt_address.host):
+        require_loopback(host)
+    with FaultProxy(faults.read()) as proxy:
+        faults.reread_on_hangup(proxy, _tell_reloaded)
+        yield proxy.route
+
+
+def _tell_reloaded(error: CloudSdkError | None) -> None:
+    if error is None:
+        _log.info("faults are read again")
+    else:
+        _log.warning("faults stay as they are: %s [%s]", error, error.code)

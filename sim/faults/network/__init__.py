@@ -1,7 +1,7 @@
 """A hostile network on real sockets: a proxy on loopback that delays, cuts, swallows and repeats."""
 
 from sim.faults.network.events import Closed, Opened, ProxyEvent, Refused, Struck
-from sim.faults.network.proxy import FaultProxy
+from sim.faults.network.proxy import FaultProxy, require_loopback
 from sim.faults.network.rules import Direction, Duplicates, FaultRule, FaultSet, Span, Stall
 from sim.faults.network.specs import load_faults, parse_fault, parse_faults
 
@@ -21,4 +21,5 @@ __all__ = [
     "load_faults",
     "parse_fault",
     "parse_faults",
+    "require_loopback",
 ]
