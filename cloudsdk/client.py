@@ -40,8 +40,8 @@ _Item = tuple[object, ev.Event] | Exit
 class CloudClient:
     """Runs one `Session` until the board is reset or stopped; a loss of power passes through as exception.
 
-    Connections take `route`. Several devices may share `loop`; without one, the client has its own while it
-    runs.
+    Connections take `route`. Several devices may share `loop`, which has to outlive `run`; without one, the
+    client has its own.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class CloudClient:
         self._clock = clock
         self._route = route
         self._shared_loop = loop
-        self._loop: IoLoop
+        self._loop: IoLoop  # during `run`
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._deadlines: dict[str, float] = {}
         self._mqtt: MqttConnection | None = None

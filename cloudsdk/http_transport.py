@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 READ_SIZE: Final = 1024  # bytes per event at most, the original's receive buffer
 AHEAD: Final = 64  # events of one request that may wait to be handled
-DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _REDIRECTS: Final = (301, 302)
 
 HttpEvent = HttpOpened | HttpData | HttpEnded | HttpFailed
@@ -37,7 +37,7 @@ class _RoutedAdapter(HTTPAdapter):
     ) -> tuple[Any, Any]:
         place, options = super().build_connection_pool_key_attributes(request, verify, cert)
         host = place["host"]
-        port = place["port"] or DEFAULT_PORTS[place["scheme"]]
+        port = place["port"] or _DEFAULT_PORTS[place["scheme"]]
         try:
             place["host"], place["port"] = self._route(Link.HTTP, host, port)
         except OSError as exc:
@@ -100,8 +100,9 @@ class HttpExchange(threading.Thread):
         url, headers = self.effect.url, dict(self.effect.headers)
         session.trust_env = False  # neither proxies nor .netrc: a board has none
         session.headers.clear()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, _RoutedAdapter(self._route))
+        adapter = _RoutedAdapter(self._route)
+        for scheme in _DEFAULT_PORTS:
+            session.mount(f"{scheme}://", adapter)
         for _ in range(self._limits.redirects + 1):
             wanted = {**headers, "Accept-Encoding": SKIP_HEADER}
             prepared = session.prepare_request(

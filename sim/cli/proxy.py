@@ -1,9 +1,10 @@
 """`cloudsim proxy`: faults between any device and any cloud on this machine."""
 
 import json
+import re
 import signal
 import threading
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -13,10 +14,13 @@ from sim.cli.faults import GivenFaults, fault_options
 from sim.faults.network import FaultProxy
 from sim.faults.network.events import as_json as event_fields
 
+MAX_PORT: Final = 65535
+_PORT: Final = re.compile("[0-9]{1,5}")
+
 
 def _address(_context: click.Context, option: click.Parameter, text: str) -> Address:
     host, _, port = text.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit() and len(port) <= 5):
+    if not host or not _PORT.fullmatch(port) or int(port) > MAX_PORT:
         raise UsageError(f"--{option.name} {text!r} is not HOST:PORT")
     return host.removeprefix("[").removesuffix("]"), int(port)
 

@@ -20,7 +20,7 @@ from cloudsdk.events import (
 from cloudsdk.io_loop import IoLoop
 from cloudsdk.mqtt_transport import MqttConnection
 from cloudsdk.port import MqttAddress
-from cloudsdk.route import direct
+from cloudsdk.route import Link, direct
 
 PATIENCE = 10.0  # seconds until an event that does not come fails the test
 CONNACK = b"\x20\x02\x00\x00"
@@ -124,4 +124,30 @@ def test_nothing_is_told_after_the_drop(loop: IoLoop) -> None:
     assert connection.closed.wait(PATIENCE)
     assert broker.closed.wait(PATIENCE)
     assert not any(isinstance(events.get_nowait(), MqttLost | MqttSubscribed) for _ in range(events.qsize()))
+    broker.listener.close()
+
+
+def test_no_route_is_unreachable(loop: IoLoop) -> None:
+    def nowhere(_link: Link, _host: str, _port: int) -> tuple[str, int]:
+        raise OSError("no way")
+
+    events: queue.Queue[Event] = queue.Queue()
+    effect = MqttConnect(MqttAddress("127.0.0.1", 1883), "id", "id", "secret", "/will", b"{}", 30)
+    connection = MqttConnection(effect, loop, constant_packet_id=False, post=events.put, route=nowhere)
+    connection.start()
+    assert events.get(timeout=PATIENCE) == MqttUnreachable("no way")
+    assert connection.closed.is_set()
+
+
+def test_loop_that_ends_closes_its_connections_and_takes_no_more() -> None:
+    broker = Broker(CONNACK)
+    with IoLoop() as ending:
+        connection, events = connect(ending, broker.listener.port)
+        assert events.get(timeout=PATIENCE) == MqttConnected()
+    assert connection.closed.is_set()
+    assert broker.closed.wait(PATIENCE)
+    assert not ending.call(lambda: None)
+    late, _ = connect(ending, broker.listener.port)
+    assert late.closed.wait(PATIENCE)
+    assert events.empty()
     broker.listener.close()

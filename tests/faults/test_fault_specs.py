@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudsdk.route import Link
@@ -132,6 +132,7 @@ def test_wrong_yaml_is_told_exactly(text: str, message: str) -> None:
     assert str(error.value) == message
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.one_of(st.text(), st.text("abcdehijlmnoprstuwy-=@,.:0123456789KMBs/", max_size=40)))
 def test_no_text_makes_anything_but_a_coded_error(text: str) -> None:
     for parse in (parse_fault, parse_faults):

@@ -32,8 +32,7 @@ LIMITS = Limits(
     download_retry=0.05,
     mqtt_reconnect=0.05,
     mqtt_answer=2.0,
-    http_timeout=0.5,
-    shell_key_retry=0.05,
+    http_timeout=0.3,
 )
 LAYOUT = load_board("iot-board")
 SIZE = 60_000  # bytes of the application

@@ -156,8 +156,9 @@ class FaultProxy:
                 raise OSError(errno.EMFILE, f"{MAX_CONNECTIONS} connections are open")
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 cloud = await asyncio.open_connection(*upstream)
-        except (OSError, OverflowError) as error:  # a TimeoutError is an OSError
-            self._tell(Refused(link, number, getattr(error, "strerror", None) or "timeout"))
+        except (OSError, OverflowError) as error:
+            reason = "timeout" if isinstance(error, TimeoutError) else str(error)
+            self._tell(Refused(link, number, reason))
             abort(writer)
             return
         except BaseException:
