@@ -65,17 +65,17 @@ def test_reset_of_one_side_reaches_the_other_as_reset_after_the_data(reversed_: 
 
 
 def test_latency_delays_but_does_not_slow_down() -> None:
-    with bench("down,latency=200ms") as own:
+    with bench("down,latency=400ms") as own:
         device, cloud = own.connect()
         started = time.monotonic()
         for number in range(20):
             cloud.sendall(bytes([number]) * 500)
         assert read(device, 10_000) == b"".join(bytes([number]) * 500 for number in range(20))
-        assert 0.2 <= time.monotonic() - started < 2.0  # one after the other would take four seconds
+        assert 0.4 <= time.monotonic() - started < 4.0  # one after the other would take eight seconds
         started = time.monotonic()
         device.sendall(b"up")
         assert read(cloud, 2) == b"up"
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < 0.4
 
 
 def test_jitter_varies_and_keeps_the_order() -> None:
@@ -98,9 +98,10 @@ def test_bandwidth_spreads_the_bytes_over_time() -> None:
         started = time.monotonic()
         cloud.sendall(BODY)
         assert read(device, 1000) == BODY[:1000]
-        assert time.monotonic() - started < 0.3  # it does not wait for the whole
+        begun = time.monotonic()
         assert read(device, len(BODY) - 1000) == BODY[1000:]
         assert 0.35 <= time.monotonic() - started < 3.0  # 20 KiB at 50 kB/s: 0.41 s
+        assert time.monotonic() - begun > 0.2  # it did not come in one piece
 
 
 def test_slices_arrive_one_by_one() -> None:
@@ -189,9 +190,10 @@ def test_slow_close_holds_the_end_back_but_not_the_data() -> None:
         cloud.sendall(BODY)
         cloud.shutdown(socket.SHUT_WR)
         assert read(device, len(BODY)) == BODY
-        assert time.monotonic() - started < 0.3
+        data_came = time.monotonic()
         assert read_to_end(device) == (b"", "FIN")
         assert 0.3 <= time.monotonic() - started < 3.0
+        assert time.monotonic() - data_came > 0.1
 
 
 def test_share_hits_the_same_connections_for_the_same_seed() -> None:
