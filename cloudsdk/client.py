@@ -1,9 +1,10 @@
 """The reference runtime for one device: carries out the session's effects with paho-mqtt and requests.
 
-One thread runs the session; HTTP exchanges, the MQTT connection and TCP connections have theirs and hand in
-events through one queue, so that the core never sees two events at once.
+One thread runs the session; HTTP exchanges and TCP connections have theirs, MQTT runs in an `IoLoop`. All
+hand in events through one queue, so that the core never sees two events at once.
 """
 
+import contextlib
 import errno
 import logging
 import queue
@@ -13,9 +14,11 @@ from enum import Enum, auto
 
 from cloudsdk import events as ev
 from cloudsdk.http_transport import HttpEvent, HttpExchange
+from cloudsdk.io_loop import IoLoop
 from cloudsdk.limits import Limits
 from cloudsdk.mqtt_transport import MqttConnection
 from cloudsdk.profile import Profile
+from cloudsdk.route import Route, direct
 from cloudsdk.session import Session
 from cloudsdk.tcp_transport import TcpConnection
 
@@ -35,7 +38,11 @@ _Item = tuple[object, ev.Event] | Exit
 
 
 class CloudClient:
-    """Runs one `Session` until the board is reset or stopped; a loss of power passes through as exception."""
+    """Runs one `Session` until the board is reset or stopped; a loss of power passes through as exception.
+
+    Connections take `route`. Several devices may share `loop`, which has to outlive `run`; without one, the
+    client has its own.
+    """
 
     def __init__(
         self,
@@ -45,6 +52,8 @@ class CloudClient:
         limits: Limits,
         console: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        route: Route = direct,
+        loop: IoLoop | None = None,
     ) -> None:
         self.crashed_thread = ""
         self._session = session
@@ -52,6 +61,9 @@ class CloudClient:
         self._limits = limits
         self._console = console
         self._clock = clock
+        self._route = route
+        self._shared_loop = loop
+        self._loop: IoLoop  # during `run`
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._deadlines: dict[str, float] = {}
         self._mqtt: MqttConnection | None = None
@@ -80,6 +92,12 @@ class CloudClient:
         self._queue.put((self, ev.Started()))
 
     def run(self, *, start: bool = True) -> Exit:
+        """Run until `stop`, `reset`, or the session's own end. `start`: whether the SDK starts at once."""
+        with contextlib.ExitStack() as stack:
+            self._loop = self._shared_loop or stack.enter_context(IoLoop())
+            return self._run(start=start)
+
+    def _run(self, *, start: bool) -> Exit:
         try:
             if start:
                 self._handle(ev.Started())
@@ -143,7 +161,7 @@ class CloudClient:
             case ev.StopTimer(name):
                 self._deadlines.pop(name, None)
             case ev.HttpRequest():
-                exchange = HttpExchange(effect, self._limits, self._post_http)
+                exchange = HttpExchange(effect, self._limits, self._post_http, self._route)
                 self._exchanges[effect.request] = exchange
                 exchange.start()
             case ev.HttpCancel(request):
@@ -185,8 +203,10 @@ class CloudClient:
         self._drop_mqtt()
         connection = MqttConnection(
             effect,
+            self._loop,
             constant_packet_id=self._profile.constant_packet_id,
             post=lambda event: self._queue.put((connection, event)),
+            route=self._route,
         )
         self._mqtt = connection
         connection.start()
@@ -198,7 +218,7 @@ class CloudClient:
         try:
             if len(self._tcp) >= self._limits.tcp_connections:
                 raise OSError(errno.EMFILE, "no socket is left")
-            connection = TcpConnection(effect, self._limits, self._post_tcp)
+            connection = TcpConnection(effect, self._limits, self._post_tcp, self._route)
         except OSError as exc:
             _log.debug("%s: %s", effect.connection, exc)
             self._queue.put((self, ev.TcpFailed(effect.connection, ev.TcpStage.CREATE)))

@@ -3,36 +3,66 @@
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 from urllib3.util import SKIP_HEADER
 
 from cloudsdk.events import HttpData, HttpEnded, HttpFailed, HttpOpened, HttpRequest
 from cloudsdk.limits import Limits
+from cloudsdk.route import Link, Route, direct
 
 _log = logging.getLogger(__name__)
 
 READ_SIZE: Final = 1024  # bytes per event at most, the original's receive buffer
 AHEAD: Final = 64  # events of one request that may wait to be handled
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _REDIRECTS: Final = (301, 302)
 
 HttpEvent = HttpOpened | HttpData | HttpEnded | HttpFailed
+
+
+class _RoutedAdapter(HTTPAdapter):
+    """Connects where the route leads; request, headers and the name in a certificate stay the URL's."""
+
+    def __init__(self, route: Route) -> None:
+        super().__init__()
+        self._route = route
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        place, options = super().build_connection_pool_key_attributes(request, verify, cert)
+        host = place["host"]
+        port = place["port"] or _DEFAULT_PORTS[place["scheme"]]
+        try:
+            place["host"], place["port"] = self._route(Link.HTTP, host, port)
+        except OSError as exc:
+            raise requests.ConnectionError(exc, request=request) from exc
+        if place["scheme"] == "https":
+            return place, {**options, "assert_hostname": host, "server_hostname": host}
+        return place, options
 
 
 class HttpExchange(threading.Thread):
     """One request and its response, read no faster than the device handles it."""
 
     def __init__(
-        self, effect: HttpRequest, limits: Limits, post: Callable[["HttpExchange", HttpEvent], None]
+        self,
+        effect: HttpRequest,
+        limits: Limits,
+        post: Callable[["HttpExchange", HttpEvent], None],
+        route: Route = direct,
     ) -> None:
         super().__init__(name=effect.request, daemon=True)
         self.effect = effect
         self.cancelled = False
         self._limits = limits
         self._post = post
+        self._route = route
         self._room = threading.Semaphore(AHEAD)
 
     def handled(self) -> None:
@@ -70,6 +100,9 @@ class HttpExchange(threading.Thread):
         url, headers = self.effect.url, dict(self.effect.headers)
         session.trust_env = False  # neither proxies nor .netrc: a board has none
         session.headers.clear()
+        adapter = _RoutedAdapter(self._route)
+        for scheme in _DEFAULT_PORTS:
+            session.mount(f"{scheme}://", adapter)
         for _ in range(self._limits.redirects + 1):
             wanted = {**headers, "Accept-Encoding": SKIP_HEADER}
             prepared = session.prepare_request(

@@ -1,10 +1,7 @@
-"""MQTT for one device, on paho-mqtt with its loop driven from here."""
+"""MQTT for one device, on paho-mqtt; its loop is driven by an `IoLoop`, which many devices may share."""
 
-import contextlib
 import logging
-import queue
 import selectors
-import socket
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,13 +20,14 @@ from cloudsdk.events import (
     MqttSubscribed,
     MqttUnreachable,
 )
+from cloudsdk.io_loop import Connection, IoLoop
+from cloudsdk.route import Link, Route
 
 _log = logging.getLogger(__name__)
 
 WILL_QOS: Final = 1
 PUBLISH_QOS: Final = 1
 CONSTANT_PACKET_ID: Final = 1
-_HOUSEKEEPING: Final = 1.0  # seconds between two looks at the library's own keepalive
 _CONNACK: Final = {132: 1, 133: 2, 136: 3, 134: 4, 135: 5}  # MQTT 5 reason code -> 3.1.1 return code
 
 
@@ -54,20 +52,29 @@ class _Client(paho.Client):
         return code
 
 
-class MqttConnection(threading.Thread):
-    """One MQTT connection from CONNECT to its end; `post` receives its events until `drop`."""
+class MqttConnection:
+    """One MQTT connection from CONNECT to its end; `post` receives its events until `drop`.
+
+    Connecting takes a thread of its own for as long as it lasts; after that everything runs in `loop`.
+    """
 
     def __init__(
-        self, effect: MqttConnect, *, constant_packet_id: bool, post: Callable[[Event], None]
+        self,
+        effect: MqttConnect,
+        loop: IoLoop,
+        *,
+        constant_packet_id: bool,
+        post: Callable[[Event], None],
+        route: Route,
     ) -> None:
-        super().__init__(name="mqtt", daemon=True)
+        self.closed = threading.Event()  # the socket is
         self._effect = effect
+        self._loop = loop
         self._constant_packet_id = constant_packet_id
         self._post_event = post
+        self._route = route
         self._dropped = False
-        self._commands: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
-        self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_read.setblocking(False)
+        self._socket: Connection | None = None  # while the loop watches it
         self._client = self._make_client()
 
     def _make_client(self) -> _Client:
@@ -91,6 +98,9 @@ class MqttConnection(threading.Thread):
 
     # --- called by the device's thread --------------------------------------------------------------
 
+    def start(self) -> None:
+        threading.Thread(target=self._connect, name="mqtt-connect", daemon=True).start()
+
     def subscribe(self, topic_filter: str) -> None:
         self._command(lambda: self._client.subscribe(topic_filter, qos=0))
 
@@ -106,17 +116,78 @@ class MqttConnection(threading.Thread):
     def drop(self) -> None:
         """Close the TCP connection without DISCONNECT; no event follows."""
         self._dropped = True
-        self._wake()
+        self._command(lambda: None)
 
-    def _command(self, command: Callable[[], Any]) -> None:
-        self._commands.put(command)
-        self._wake()
+    def _command(self, command: Callable[[], object]) -> None:
+        self._loop.call(lambda: self._do(command))
 
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # the thread has ended, nobody is left to be woken
-            self._wake_write.send(b"\0")
+    # --- the connecting thread ----------------------------------------------------------------------
 
-    # --- the connection's own thread ----------------------------------------------------------------
+    def _connect(self) -> None:
+        address = self._effect.address
+        try:
+            host, port = self._route(Link.MQTT, address.host, address.port)
+            self._client.connect(host, port, keepalive=self._effect.keepalive)
+        except (OSError, ValueError) as exc:
+            _log.debug("cannot reach the broker: %s", exc)
+            self.closed.set()
+            self._post(MqttUnreachable(str(exc)))
+            return
+        connection = self._client.socket()
+        if connection is None:
+            self.closed.set()
+            self._lost("connection closed")
+        elif not self._loop.call(lambda: self._adopt(connection)):
+            connection.close()
+            self.closed.set()
+
+    # --- the loop's thread --------------------------------------------------------------------------
+
+    def ready(self, mask: int) -> None:
+        if mask & selectors.EVENT_READ:
+            self._do(self._client.loop_read)
+        if mask & selectors.EVENT_WRITE:
+            self._do(self._client.loop_write)
+
+    def tick(self) -> None:
+        """The library's own keepalive."""
+        self._do(self._check)
+
+    def close(self) -> None:
+        self._dropped = True
+        self._do(lambda: None)
+
+    def _adopt(self, connection: Connection) -> None:
+        self._socket = connection
+        self._do(lambda: None)
+
+    def _check(self) -> None:
+        if self._client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._lost("connection lost")
+
+    def _do(self, command: Callable[[], object]) -> None:
+        """Run `command` if there still is a connection, then watch or end it as it wants."""
+        connection = self._socket
+        if connection is None:
+            return
+        if not self._dropped:
+            try:
+                command()
+            except Exception as exc:  # whatever a malformed packet makes of paho-mqtt's parser
+                _log.debug("connection ends on a malformed packet: %s", type(exc).__name__)
+                self._lost("malformed packet")
+        if self._client.socket() is None and not self._dropped:
+            self._lost("connection closed")
+        if self._dropped:
+            self._socket = None
+            self._loop.forget(connection)
+            connection.close()
+            self.closed.set()
+            return
+        wanted = selectors.EVENT_READ
+        if self._client.want_write():
+            wanted |= selectors.EVENT_WRITE
+        self._loop.watch(connection, wanted, self)
 
     def _post(self, event: Event) -> None:
         if not self._dropped:
@@ -133,53 +204,3 @@ class MqttConnection(threading.Thread):
             self._post(MqttConnected())
         else:
             self._post(MqttRefused(_CONNACK.get(reason.value, reason.value)))
-
-    def run(self) -> None:
-        address = self._effect.address
-        try:
-            self._client.connect(address.host, address.port, keepalive=self._effect.keepalive)
-        except (OSError, ValueError) as exc:
-            _log.debug("cannot reach the broker: %s", exc)
-            self._post(MqttUnreachable(str(exc)))
-        else:
-            self._run_loop()
-        finally:
-            self._wake_read.close()
-            self._wake_write.close()
-
-    def _run_loop(self) -> None:
-        try:
-            self._loop()
-        except Exception as exc:  # whatever a malformed packet makes of paho-mqtt's parser
-            _log.debug("connection ends on a malformed packet: %s", type(exc).__name__)
-            self._lost("malformed packet")
-
-    def _loop(self) -> None:
-        connection = self._client.socket()
-        if connection is None:
-            self._lost("connection closed")
-            return
-        with contextlib.closing(connection), selectors.DefaultSelector() as selector:
-            selector.register(self._wake_read, selectors.EVENT_READ)
-            selector.register(connection, selectors.EVENT_READ)
-            while not self._dropped:
-                wanted = selectors.EVENT_READ
-                if self._client.want_write():
-                    wanted |= selectors.EVENT_WRITE
-                selector.modify(connection, wanted)
-                for key, ready in selector.select(_HOUSEKEEPING):
-                    if key.fileobj is self._wake_read:
-                        self._run_commands()
-                        continue
-                    if ready & selectors.EVENT_READ:
-                        self._client.loop_read()
-                    if ready & selectors.EVENT_WRITE:
-                        self._client.loop_write()
-                if self._client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                    self._lost("connection lost")
-
-    def _run_commands(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._wake_read.recv(4096)
-        while not self._dropped and not self._commands.empty():
-            self._commands.get()()

@@ -22,6 +22,8 @@ from cloudsdk.events import (
     TcpStage,
 )
 from cloudsdk.limits import Limits
+from cloudsdk.route import Link, Route, direct
+from cloudsdk.shell.web_log import WebLog
 
 _log = logging.getLogger(__name__)
 
@@ -36,12 +38,17 @@ class TcpConnection(threading.Thread):
     """
 
     def __init__(
-        self, effect: TcpOpen, limits: Limits, post: Callable[["TcpConnection", TcpEvent], None]
+        self,
+        effect: TcpOpen,
+        limits: Limits,
+        post: Callable[["TcpConnection", TcpEvent], None],
+        route: Route = direct,
     ) -> None:
         super().__init__(name=effect.connection, daemon=True)
         self.effect = effect
         self._limits = limits
         self._post_event = post
+        self._route = route
         self._room = threading.Semaphore(AHEAD)
         self._lock = threading.Lock()
         self._pending = bytearray()  # under the lock
@@ -110,6 +117,10 @@ class TcpConnection(threading.Thread):
             self._exchange(selector)
             self._finish(selector)
 
+    @property
+    def _link(self) -> Link:
+        return Link.LOG if self.effect.connection.startswith(WebLog.name) else Link.SHELL
+
     def _post(self, event: TcpEvent) -> None:
         if not self._closing and not self._dropped:
             self._post_event(self, event)
@@ -117,7 +128,12 @@ class TcpConnection(threading.Thread):
     def _connect(self, selector: selectors.BaseSelector) -> TcpStage | None:
         """The stage that failed, if any; None also when the connection is not wanted any more."""
         deadline = time.monotonic() + self._limits.tcp_connect
-        error = self._socket.connect_ex((self.effect.host, self.effect.port))
+        try:
+            address = self._route(self._link, self.effect.host, self.effect.port)
+        except OSError as exc:
+            _log.debug("%s: %s", self.name, exc)
+            return TcpStage.CONNECT
+        error = self._socket.connect_ex(address)
         if error not in (0, errno.EINPROGRESS):
             return TcpStage.CONNECT
         selector.register(self._socket, selectors.EVENT_WRITE)

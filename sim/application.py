@@ -8,10 +8,12 @@ from typing import Final
 from cloudsdk import console
 from cloudsdk.client import CloudClient, Exit
 from cloudsdk.env import EnvError
+from cloudsdk.io_loop import IoLoop
 from cloudsdk.limits import Limits
 from cloudsdk.ota.rt_ota import HazardError
 from cloudsdk.port import Port
 from cloudsdk.profile import Profile
+from cloudsdk.route import Route, direct
 from cloudsdk.session import Session, Storage, application_ota
 from sim import boot_log
 from sim.board import Board
@@ -46,6 +48,8 @@ class Application:
         clock: Callable[[], float] = time.monotonic,
         commands: Sequence[Command] = (),
         on_prompt: Callable[[bool], None] = lambda _waits: None,
+        route: Route = direct,
+        loop: IoLoop | None = None,
     ) -> None:
         self._board = board
         self._kernel = board.layout.kernel
@@ -75,7 +79,9 @@ class Application:
             make_ota=lambda _partitions, _write: self._ota,
             shell=self._shell,
         )
-        self.client = CloudClient(self.session, profile=profile, limits=limits, console=write)
+        self.client = CloudClient(
+            self.session, profile=profile, limits=limits, console=write, route=route, loop=loop
+        )
 
     def start(self) -> None:
         """Everything before the SDK: kernel, drivers, ENV, and the prompt unless it comes last."""

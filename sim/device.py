@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cloudsdk.client import Exit
+from cloudsdk.io_loop import IoLoop
 from cloudsdk.limits import Limits
 from cloudsdk.port import Port
 from cloudsdk.profile import MANUAL, Profile
+from cloudsdk.route import Route, direct
 from cloudsdk.session import Session
 from sim.application import Application
 from sim.board import Board
@@ -38,7 +40,8 @@ class Device:
     """Runs a board against a cloud. Reboots stay inside `run`; a loss of power leaves it as `PowerCut`.
 
     `after_boot` sees every boot before the application starts and returns whether to go on. `commands` are
-    those of the console besides the board's own; raises `CommandTableError` for names that are taken.
+    those of the console besides the board's own; raises `CommandTableError` for names that are taken. `route`
+    and `loop` are those of `CloudClient`.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class Device:
         after_boot: Callable[[BootResult], bool] = lambda _boot: True,
         commands: Sequence[Command] = (),
         clock: Callable[[], float] = time.monotonic,
+        route: Route = direct,
+        loop: IoLoop | None = None,
     ) -> None:
         command_table((*board_commands(board.layout.kernel), *commands))
         self._board = board
@@ -62,6 +67,8 @@ class Device:
         self._after_boot = after_boot
         self._commands = tuple(commands)
         self._clock = clock
+        self._route = route
+        self._loop = loop
         self._application: Application | None = None
         self._stopping = False
         self._changed = threading.Condition()  # guards the two below
@@ -120,6 +127,8 @@ class Device:
                 clock=self._clock,
                 commands=self._commands,
                 on_prompt=self._prompt,
+                route=self._route,
+                loop=self._loop,
             )
             self._application = application
             if self._stopping:

@@ -35,6 +35,8 @@ PURE = (
     "sim/cloud/broker/core.py",
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
+    "sim/faults/network/duplicate.py",
+    "sim/faults/network/specs.py",
     "sim/flash",
     "sim/msh",
 )
@@ -66,6 +68,7 @@ FORBIDDEN = {
         "sim.console",
     ),
     "sim/cloud": ("sim.flash", "sim.bootloader", "sim.board", "sim.device", "sim.demo", "sim.cli"),
+    "sim/faults/network": ("sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/board.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/application.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/device.py": ("sim.cloud", "sim.cli", "sim.demo"),
@@ -138,7 +141,7 @@ def test_light_commands_need_no_extra() -> None:
         "sim/faults",
     ):
         assert not {str(path) for path in modules(room) if violations(path, heavy)}
-    light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "device", "cloud")
+    light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "device", "cloud", "faults", "proxy")
     for name in (*light, *board, "powercut", "powercut_subject"):
         tree = ast.parse((ROOT / f"sim/cli/{name}.py").read_text())
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]

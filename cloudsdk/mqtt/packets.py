@@ -244,7 +244,7 @@ class Decoder:
             while start < end:
                 if data[start] not in _VALID_HEADERS:
                     raise MalformedPacketError(f"no MQTT 3.1.1 packet begins with 0x{data[start]:02x}")
-                body, stop = _frame(data, start)
+                body, stop = frame(data, start)
                 if stop - start > self._max_packet_size:
                     raise PacketTooLargeError(
                         f"packet of {stop - start} bytes, the limit is {self._max_packet_size}: "
@@ -263,7 +263,7 @@ class Decoder:
         return packets
 
 
-def _frame(data: bytes, start: int) -> tuple[int, int]:
+def frame(data: bytes, start: int) -> tuple[int, int]:
     """Where the body of the packet at `start` begins and ends; beyond the data if the header is cut."""
     length = 0
     at = start + 1

@@ -1,10 +1,13 @@
 """`cloudsim device run`: one board against any compatible cloud."""
 
 import contextlib
+import logging
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -12,11 +15,16 @@ from cloudsdk.errors import CloudSdkError
 from cloudsdk.limits import Limits
 from cloudsdk.port import Port
 from cloudsdk.profile import PROFILES, profile_named
+from cloudsdk.route import Route, direct
 from sim.board import open_board
 from sim.cli.command_file import load_commands
+from sim.cli.faults import GivenFaults, fault_options
 from sim.cli.output import echo_console
 from sim.cli.terminal import serial_port
 from sim.device import Dead, Device
+from sim.faults.network import FaultProxy, require_loopback
+
+_log = logging.getLogger(__name__)
 
 REMEDY: Final = (
     "check that the cloud is running, that the SN is added to the product, and ProductID and ProductKey"
@@ -68,6 +76,7 @@ def device() -> None:
     help="Add the console commands this file defines with sim.msh.commands.command.",
 )
 @click.option("--console/--no-console", default=True, help="Type standard input into the console.")
+@fault_options
 def run(
     directory: Path,
     sn: str,
@@ -79,6 +88,7 @@ def run(
     activation_attempts: int,
     command_file: Path | None,
     console: bool,
+    faults: GivenFaults,
 ) -> None:
     """Run the board in DIR until Ctrl-C; its console goes to standard output.
 
@@ -88,7 +98,7 @@ def run(
     commands = load_commands(command_file) if command_file is not None else ()
     port = Port(sn, product_id, product_key, activation_url, mqtt_url)
     limits = Limits(activation_attempts=activation_attempts)
-    with open_board(directory) as board:
+    with _route(port, faults) as route, open_board(directory) as board:
         running = Device(
             board,
             port,
@@ -96,6 +106,7 @@ def run(
             limits=limits,
             console=echo_console,
             commands=commands,
+            route=route,
         )
 
         def stop(_number: int, _frame: FrameType | None) -> None:
@@ -113,3 +124,23 @@ def run(
         raise NotActivatedError(
             f"no activation for SN {sn!r} at {port.activation_url}: {session.last_activation_error}; {REMEDY}"
         )
+
+
+@contextlib.contextmanager
+def _route(port: Port, faults: GivenFaults) -> Iterator[Route]:
+    """The way to the cloud: through a proxy if there are faults."""
+    if not faults:
+        yield direct
+        return
+    for host in (urlsplit(port.activation_url).hostname or "", port.mqtt_address.host):
+        require_loopback(host)
+    with FaultProxy(faults.read()) as proxy:
+        faults.reread_on_hangup(proxy, _tell_reloaded)
+        yield proxy.route
+
+
+def _tell_reloaded(error: CloudSdkError | None) -> None:
+    if error is None:
+        _log.info("faults are read again")
+    else:
+        _log.warning("faults stay as they are: %s [%s]", error, error.code)

@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "cloud": ("sim.cli.cloud", "cloud"),
     "board": ("sim.cli.board", "board"),
     "device": ("sim.cli.device", "device"),
+    "proxy": ("sim.cli.proxy", "proxy"),
     "rbl": ("sim.cli.rbl", "rbl"),
     "powercut": ("sim.cli.powercut", "powercut"),
 }

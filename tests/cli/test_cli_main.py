@@ -6,7 +6,7 @@ from cli_process import COMMAND, Cli, one_line_error
 def test_help_lists_the_commands(cli: Cli) -> None:
     result = cli("--help")
     assert result.returncode == 0
-    for name in ("demo", "cloud", "board", "device", "rbl"):
+    for name in ("demo", "cloud", "board", "device", "proxy", "rbl"):
         assert f"\n  {name} " in result.stdout
 
 

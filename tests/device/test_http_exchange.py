@@ -15,6 +15,7 @@ from recorded_cloud import Listener
 from cloudsdk.events import HttpData, HttpEnded, HttpFailed, HttpOpened, HttpRequest
 from cloudsdk.http_transport import AHEAD, READ_SIZE, HttpEvent, HttpExchange
 from cloudsdk.limits import Limits
+from cloudsdk.route import Link
 
 LIMITS = Limits(http_timeout=0.3)
 PATIENCE = 10.0  # seconds until an event that does not come fails the test
@@ -277,6 +278,40 @@ def test_redirect_to_nowhere_fails(serve: Serve, location: bytes) -> None:
     server = serve(saying(head(b"Location: " + location, b"Content-Length: 0", status=b"301 Moved")))
     events, _ = Exchange(server.url).all()
     assert [type(event) for event in events] == [HttpFailed]
+
+
+def test_route_leads_elsewhere_without_changing_a_byte(serve: Serve) -> None:
+    """Also after a redirect; the server that is asked never sees where the URL led."""
+    target = serve(saying(head(b"Content-Length: 5120") + BODY))
+    moved = head(b"Location: http://cdn.invalid:81/fw", b"Content-Length: 0", status=b"302 Found")
+    first = serve(saying(moved))
+    ports = {("cloud.invalid", 80): first.listener.port, ("cdn.invalid", 81): target.listener.port}
+    events: list[HttpEvent] = []
+    request = HttpRequest("download-1", "GET", "http://cloud.invalid/app?x=1", HEADERS)
+
+    def route(link: Link, host: str, port: int) -> tuple[str, int]:
+        assert link is Link.HTTP
+        return "127.0.0.1", ports[host, port]
+
+    exchange = HttpExchange(request, LIMITS, lambda _exchange, event: events.append(event), route)
+    exchange.run()
+    assert (events[0], events[-1]) == (OPENED, ENDED)
+    assert first.requests == [
+        b"GET /app?x=1 HTTP/1.1\r\nHost: 10.0.0.5\r\nUser-Agent: RT-Thread HTTP Agent\r\n\r\n"
+    ]
+    assert target.requests == [
+        b"GET /fw HTTP/1.1\r\nHost: cdn.invalid\r\nUser-Agent: RT-Thread HTTP Agent\r\n\r\n"
+    ]
+
+
+def test_no_route_is_no_connection() -> None:
+    def route(_link: Link, _host: str, _port: int) -> tuple[str, int]:
+        raise OSError("no way")
+
+    events: list[HttpEvent] = []
+    request = HttpRequest("download-1", "GET", "http://127.0.0.1/", HEADERS)
+    HttpExchange(request, LIMITS, lambda _exchange, event: events.append(event), route).run()
+    assert events == [HttpFailed("download-1", "no connection")]
 
 
 @settings(max_examples=150, deadline=None)

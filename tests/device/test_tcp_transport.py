@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cloudsdk import events as ev
+from cloudsdk import route
 from cloudsdk.limits import Limits
 from cloudsdk.tcp_transport import AHEAD, READ_SIZE, TcpConnection
 
@@ -183,6 +184,34 @@ def test_nobody_listens() -> None:
         assert events.get(timeout=PATIENCE) == ev.TcpFailed("link-1", ev.TcpStage.CONNECT)
         connection.join(PATIENCE)
         assert not connection.is_alive()
+
+
+@pytest.mark.parametrize(("name", "link"), [("webshell-1", route.Link.SHELL), ("weblog-2", route.Link.LOG)])
+@pytest.mark.usefixtures("crashes")
+def test_route_is_asked_for_the_link_and_may_refuse(name: str, link: route.Link) -> None:
+    events: queue.Queue[ev.Event] = queue.Queue()
+    asked: list[tuple[route.Link, str, int]] = []
+    effect = ev.TcpOpen(name, "10.0.0.5", 4000, GREETING)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def elsewhere(*place: object) -> tuple[str, int]:
+            asked.append(place)  # type: ignore[arg-type]
+            return server.getsockname()
+
+        led = TcpConnection(effect, Limits(), lambda _connection, event: events.put(event), elsewhere)
+        led.start()
+        assert events.get(timeout=PATIENCE) == ev.TcpOpened(name)
+        led.drop()
+        led.join(PATIENCE)
+    assert asked == [(link, "10.0.0.5", 4000)]
+
+    def nowhere(*_place: object) -> tuple[str, int]:
+        raise OSError("no way")
+
+    lost = TcpConnection(effect, Limits(), lambda _connection, event: events.put(event), nowhere)
+    lost.start()
+    assert events.get(timeout=PATIENCE) == ev.TcpFailed(name, ev.TcpStage.CONNECT)
+    lost.join(PATIENCE)
 
 
 @pytest.fixture
