@@ -30,6 +30,21 @@ PURE = (
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
     "sim/flash",
+    *(
+        f"sim/virtual/{name}.py"
+        for name in (
+            "clock",
+            "cloud",
+            "device",
+            "faults",
+            "log",
+            "network",
+            "releases",
+            "servers",
+            "upgrades",
+            "world",
+        )
+    ),
 )
 IMPURE = {
     "asyncio",
@@ -53,6 +68,7 @@ FORBIDDEN = {
     "sim/board.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/application.py": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/device.py": ("sim.cloud", "sim.cli", "sim.demo"),
+    "sim/virtual": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/hard_fault.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.board"),
     "sim/demo.py": ("sim.cli",),
 }

@@ -2,8 +2,9 @@
 
 import struct
 import zlib
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from operator import attrgetter
 from typing import Final, Literal, Self
 
 from cloudsdk.ota.errors import HeaderShortError
@@ -118,7 +119,7 @@ class RblHeader:
 
     def pack(self) -> bytes:
         """The 96 bytes, exactly as the fields say: a wrong `header_crc32` stays wrong."""
-        return _LAYOUT.pack(*astuple(self))
+        return _LAYOUT.pack(*_values(self))
 
     def computed_crc32(self) -> int:
         """What `header_crc32` has to be: the CRC-32 of the 92 bytes before it."""
@@ -179,6 +180,9 @@ class RblHeader:
         A name or version without a NUL of its own runs on like this on a console (rbl-format 3.4a).
         """
         return self.pack()[offset:].split(b"\0", 1)[0]
+
+
+_values: Final = attrgetter(*(each.name for each in fields(RblHeader)))
 
 
 def _field_text(field: bytes) -> str:
