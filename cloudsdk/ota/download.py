@@ -18,6 +18,7 @@ from cloudsdk.errors import FlashError
 from cloudsdk.events import HttpRequest
 from cloudsdk.fal import Partition, PartitionTable
 from cloudsdk.limits import Limits
+from cloudsdk.ota.header import HEADER_SIZE, RblHeader
 from cloudsdk.ota.journal import Identity, Journal
 from cloudsdk.ota.rt_ota import DOWNLOAD, HazardError, RtOta
 from cloudsdk.ota.task import TaskFirmware
@@ -80,6 +81,11 @@ class Download:
     def position(self) -> int:
         """Bytes of the package that are written."""
         return self._offset
+
+    @property
+    def received(self) -> int:
+        """Bytes of the package that have come, written or not yet a whole block."""
+        return self._offset + len(self._partial)
 
     def replace(self, firmware: TaskFirmware) -> None:
         """Take the URL and size of `firmware` from the next attempt on."""
@@ -250,6 +256,8 @@ class Download:
         if self._total == 0:
             return self._verify_failed()
         try:
+            if not self._is_what_was_asked_for():
+                return self._refuse()
             if self._journal is not None:
                 self._journal.put_first_block()
         except FlashError:
@@ -260,6 +268,31 @@ class Download:
         except HazardError:
             verified = False
         return Outcome.DONE if verified else self._verify_failed()
+
+    def _is_what_was_asked_for(self) -> bool:
+        """Whether the package is for the partition and has the version that the task says.
+
+        The bootloader installs whatever the header names (rbl-format 3.2). A damaged header is left to the
+        verification.
+        """
+        partition = self._partition
+        if self._context.profile.takes_any_package or partition is None or self._total < HEADER_SIZE:
+            return True
+        journal = self._journal
+        head = journal.head(HEADER_SIZE) if journal is not None else partition.read(0, HEADER_SIZE)
+        header, wanted = RblHeader.unpack(head), self.firmware
+        return not header.crc_ok or (header.name_text, header.version_text) == (
+            wanted.type,
+            wanted.file_version,
+        )
+
+    def _refuse(self) -> Outcome:
+        """The next boot must not find this package."""
+        partition = self._partition
+        if partition is not None and self._journal is None:
+            partition.erase(0, HEADER_SIZE)
+        wanted = self.firmware
+        return self._fail(f"The package is not {wanted.type} {wanted.file_version} !")
 
     def _verify_failed(self) -> Outcome:
         return self._fail(f"Partition ({DOWNLOAD}) header and body verify failed!")
@@ -291,8 +324,7 @@ class Download:
         found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
         if found is None or int(found[1]) != self._offset:
             return False
-        etag = headers.get("etag")
-        return etag is None or self._etag is None or etag == self._etag
+        return self._etag is None or headers.get("etag") == self._etag
 
     # --- console ------------------------------------------------------------------------------------
 
