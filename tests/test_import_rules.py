@@ -41,6 +41,7 @@ PURE = (
             "network",
             "releases",
             "servers",
+            "trial",
             "upgrades",
             "world",
         )

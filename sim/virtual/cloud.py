@@ -81,6 +81,7 @@ class VirtualCloud:
     poll: int = POLL
     patience: int = PATIENCE
     send: Callable[[bytes], None] = lambda _payload: None
+    on_report: Callable[[str], None] = lambda _version: None
     task: Task | None = None
     done: bool = True
     online: bool = False
@@ -150,6 +151,7 @@ class VirtualCloud:
     def _reported(self, version: str) -> None:
         self.log("cloud", f"device reports {version}")
         self.reports.append(version)
+        self.on_report(version)
         if self.task is None or self.done:
             return
         if version == self.task.version:

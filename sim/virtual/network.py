@@ -89,6 +89,7 @@ class VirtualNetwork:
         self._deliver: Deliver | None = None
         self._exchanges: dict[str, _Exchange] = {}
         self._mqtt: _MqttConnection | None = None
+        self._served: _MqttConnection | None = None  # by the broker
         self._tcp: dict[str, _TcpConnection] = {}
         cloud.send = self._to_device
         for outage in self._faults.broker:
@@ -240,6 +241,14 @@ class VirtualNetwork:
         if self._mqtt is not None:
             self._mqtt.lose("broker restart")
 
+    def take_over(self, connection: "_MqttConnection") -> None:
+        """The broker ends an older connection of the same client, and what that still brings."""
+        self._served = connection
+
+    def heard(self, connection: "_MqttConnection", payload: bytes) -> None:
+        if self._served is connection:
+            self.cloud.heard(payload)
+
     def lost(self, connection: "_MqttConnection", event: ev.Event) -> None:
         if self._mqtt is connection:
             self._mqtt = None
@@ -337,6 +346,7 @@ class _MqttConnection:
 
     def _opened(self) -> None:
         self.is_open = True
+        self.network.take_over(self)
         self._check_end()
         self.network.hand_over(ev.MqttConnected())
 
@@ -345,7 +355,7 @@ class _MqttConnection:
         if self._swallows:
             return
         self.network.log("mqtt", f"> {payload.decode()}")
-        self._later(lambda: self.network.cloud.heard(payload))
+        self._later(lambda: self.network.heard(self, payload))
 
     def message(self, payload: bytes) -> None:
         """From the cloud to the device."""

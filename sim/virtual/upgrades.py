@@ -6,7 +6,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Final
 
-from cloudsdk.ota.header import HEADER_SIZE, Compression, Encryption
+from cloudsdk.ota.codecs.fnv import fnv1a32
+from cloudsdk.ota.header import HEADER_SIZE, Compression, Encryption, RblHeader
 from cloudsdk.ota.keys import PackageKeys
 from cloudsdk.ota.pack import pack
 from flash_images import samples
@@ -87,16 +88,35 @@ def files_release(version: str) -> Release:
 @cache
 def other_build(release: Release) -> Release:
     """Another build under the same name, version and size."""
-    raw = application if release.header.name_text == APP else files
-    content = raw(release.header.version_text)
-    other = content[:64] + bytes(byte ^ 0x55 for byte in content[64:])
-    keys = PackageKeys() if release.header.encryption_bits else None
     header = release.header
-    return Release(
-        package(header.name_text, header.version_text, other, keys=keys, timestamp=_TIMESTAMP + 1),
-        release.path,
-        release.etag,
+    keys = PackageKeys() if header.encryption_bits else None
+    other = package(
+        header.name_text,
+        header.version_text,
+        _other_image(header.name_text, header.version_text),
+        keys=keys,
+        timestamp=_TIMESTAMP + 1,
     )
+    return Release(other, release.path, release.etag)
+
+
+def _image(name: str, version: str) -> bytes:
+    return application(version) if name == APP else files(version)
+
+
+@cache
+def _other_image(name: str, version: str) -> bytes:
+    image = _image(name, version)
+    return image[:64] + bytes(byte ^ 0x55 for byte in image[64:])  # the vectors stay
+
+
+def image_of(header: RblHeader) -> bytes | None:
+    """The image that was packed with this header, by its hash; None when there is none."""
+    name, version = header.name_text, header.version_text
+    for image in (_image(name, version), _other_image(name, version)):
+        if fnv1a32(image) == header.raw_hash:
+            return image
+    return None
 
 
 @cache
