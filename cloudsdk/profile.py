@@ -28,6 +28,8 @@ class Profile:
     installs_forever: bool
     #: The version of a task is reported once its last package was downloaded, installed or not (3.2).
     reports_uninstalled: bool
+    #: A download whose result cannot be saved blocks OTA until the next boot (3.6).
+    unsaved_result_blocks: bool
     #: A cloud that sends the same task for ever is obeyed in silence (3.2).
     ignores_frozen_cloud: bool
     #: Of the messages queued while one packet is handled only the first is sent (2.3 item 1).
@@ -67,6 +69,7 @@ V2_0_0: Final = Profile(
     takes_any_package=True,
     installs_forever=True,
     reports_uninstalled=True,
+    unsaved_result_blocks=True,
     ignores_frozen_cloud=True,
     one_publish_per_packet=True,
     constant_packet_id=True,
@@ -91,6 +94,7 @@ MANUAL: Final = Profile(
     takes_any_package=False,
     installs_forever=False,
     reports_uninstalled=False,
+    unsaved_result_blocks=False,
     ignores_frozen_cloud=False,
     one_publish_per_packet=False,
     constant_packet_id=False,

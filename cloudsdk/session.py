@@ -668,6 +668,9 @@ class Session:
             download.handed_over()
             self._download = None
             self._end(OtaStatus.OK)
+        elif not self._profile.unsaved_result_blocks:
+            self._download = None
+            self._end(OtaStatus.FAILED)
 
     def _pause_download(self, download: Download) -> None:
         """Try again later, unless enough attempts in a row have brought nothing new."""

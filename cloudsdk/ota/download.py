@@ -20,7 +20,7 @@ from cloudsdk.fal import Partition, PartitionTable
 from cloudsdk.limits import Limits
 from cloudsdk.ota.header import HEADER_SIZE, RblHeader
 from cloudsdk.ota.journal import Identity, Journal
-from cloudsdk.ota.rt_ota import DOWNLOAD, HazardError, RtOta
+from cloudsdk.ota.rt_ota import DOWNLOAD, HazardError, RtOta, survives
 from cloudsdk.ota.task import TaskFirmware
 from cloudsdk.ota.transport import IV_LENGTH, cipher, rounded
 from cloudsdk.profile import Profile
@@ -32,6 +32,7 @@ HTTP_RANGE_NOT_SATISFIABLE: Final = 416
 NO_RESPONSE: Final = -1
 _TAG: Final = "cld.ota"
 _FAILED: Final = "Firmware download failed!"
+_VERIFY_FAILED: Final = f"Partition ({DOWNLOAD}) header and body verify failed!"
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _STRONG_TAG: Final = re.compile(r'"[!#-~\x80-\xff]*"')
 
@@ -256,8 +257,8 @@ class Download:
         if self._total == 0:
             return self._verify_failed()
         try:
-            if not self._is_what_was_asked_for():
-                return self._refuse()
+            if reason := self._refusal():
+                return self._refuse(reason)
             if self._journal is not None:
                 self._journal.put_first_block()
         except FlashError:
@@ -269,33 +270,34 @@ class Download:
             verified = False
         return Outcome.DONE if verified else self._verify_failed()
 
-    def _is_what_was_asked_for(self) -> bool:
-        """Whether the package is for the partition and has the version that the task says.
+    def _refusal(self) -> str:
+        """Why the bootloader must not get this package; empty when it may.
 
-        The bootloader installs whatever the header names (rbl-format 3.2). A damaged header is left to the
-        verification.
+        It installs whatever the header names (rbl-format 3.2). A damaged header is left to the verification.
         """
         partition = self._partition
         if self._context.profile.takes_any_package or partition is None or self._total < HEADER_SIZE:
-            return True
+            return ""
         journal = self._journal
         head = journal.head(HEADER_SIZE) if journal is not None else partition.read(0, HEADER_SIZE)
         header, wanted = RblHeader.unpack(head), self.firmware
-        return not header.crc_ok or (header.name_text, header.version_text) == (
-            wanted.type,
-            wanted.file_version,
-        )
+        if not header.crc_ok:
+            return ""
+        if not survives(header, self._total):
+            return _VERIFY_FAILED
+        if (header.name_text, header.version_text) != (wanted.type, wanted.file_version):
+            return f"The package is not {wanted.type} {wanted.file_version} !"
+        return ""
 
-    def _refuse(self) -> Outcome:
+    def _refuse(self, reason: str) -> Outcome:
         """The next boot must not find this package."""
         partition = self._partition
         if partition is not None and self._journal is None:
             partition.erase(0, HEADER_SIZE)
-        wanted = self.firmware
-        return self._fail(f"The package is not {wanted.type} {wanted.file_version} !")
+        return self._fail(reason)
 
     def _verify_failed(self) -> Outcome:
-        return self._fail(f"Partition ({DOWNLOAD}) header and body verify failed!")
+        return self._fail(_VERIFY_FAILED)
 
     # --- HTTP ---------------------------------------------------------------------------------------
 

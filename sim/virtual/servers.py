@@ -1,7 +1,7 @@
 """HTTP of a cloud in memory: honest answers, and those of servers that lie."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -57,37 +57,25 @@ def _content_range(start: int, size: int) -> dict[str, str]:
 
 def lie(release: Release, other: Release, request: HttpRequest, faults: Faults) -> Response:
     """The answer of a server with these faults. `other` is another build of the same size."""
+    kinds = {fault.kind for fault in faults}
+    for kind, status in _REFUSALS.items():
+        if kind in kinds:
+            return Response(status, {"retry-after": "1"} if status == 503 else {})
+    if Kind.NOT_SATISFIABLE in kinds:
+        return Response(416, {"content-range": f"bytes */{len(release.body)}"})
+    if Kind.REDIRECT in kinds:
+        return redirected(request.url)
+    build = _build(release, other, kinds)
+    honest = serve(build, _unconditional(request) if build.etag is None else request)
+    if Kind.WHOLE in kinds:
+        honest = Response(200, honest.headers, build.body)
     start = asked_offset(request) or 0
-    honest = serve(release, request)
     for fault in faults:
-        match fault.kind:
-            case Kind.NOT_FOUND:
-                return Response(404)
-            case Kind.UNAVAILABLE:
-                return Response(503, {"retry-after": "1"})
-            case Kind.NOT_SATISFIABLE:
-                return Response(416, {"content-range": f"bytes */{len(release.body)}"})
-            case Kind.REDIRECT:
-                return redirected(request.url)
-            case Kind.WHOLE:
-                honest = Response(200, honest.headers, release.body)
-            case Kind.OTHER_BODY:
-                honest = replace(honest, body=other.body[len(other.body) - len(honest.body) :])
-            case Kind.CHANGED_ETAG:
-                honest = serve(replace(other, etag=f'"{len(other.package)} other"'), request)
-            case Kind.NO_ETAG:
-                unconditional = replace(
-                    request, headers=tuple(each for each in request.headers if each[0] != "If-Range")
-                )
-                honest = serve(replace(release, etag=None), unconditional)
-            case Kind.OTHER_OFFSET | Kind.UNTOLD_OFFSET if honest.status == 206:
-                wrong = max(0, start - (fault.value or 16))
-                told = wrong if fault.kind is Kind.OTHER_OFFSET else start
-                honest = replace(
-                    honest,
-                    headers={**honest.headers, **_content_range(told, len(release.body))},
-                    body=release.body[wrong:],
-                )
+        if fault.kind in (Kind.OTHER_OFFSET, Kind.UNTOLD_OFFSET) and honest.status == 206:
+            wrong = max(0, start - (fault.value or 16))
+            told = wrong if fault.kind is Kind.OTHER_OFFSET else start
+            fields = {**honest.headers, **_content_range(told, len(build.body))}
+            honest = Response(206, fields, build.body[wrong:])
     if value_of(faults, Kind.ENDLESS) is not None:
         return replace(honest, endless=True)
     if (more := value_of(faults, Kind.LONGER)) is not None:
@@ -95,3 +83,20 @@ def lie(release: Release, other: Release, request: HttpRequest, faults: Faults) 
     if (less := value_of(faults, Kind.TRUNCATED)) is not None:
         return replace(honest, body=honest.body[: max(0, len(honest.body) - less)])
     return honest
+
+
+_REFUSALS: Final = {Kind.NOT_FOUND: 404, Kind.UNAVAILABLE: 503}
+
+
+def _build(release: Release, other: Release, kinds: Set[Kind]) -> Release:
+    """Which build a liar serves, and under which entity tag."""
+    build = release
+    if Kind.OTHER_BODY in kinds:
+        build = replace(other, etag=release.etag)
+    if Kind.CHANGED_ETAG in kinds:
+        build = replace(other, etag='"another"')
+    return replace(build, etag=None) if Kind.NO_ETAG in kinds else build
+
+
+def _unconditional(request: HttpRequest) -> HttpRequest:
+    return replace(request, headers=tuple(each for each in request.headers if each[0] != "If-Range"))
