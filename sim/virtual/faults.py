@@ -204,7 +204,7 @@ _BLOCK: Final = 1024  # bytes, the device's download block
 _MOMENTS: Final = tuple(CutMoment)
 
 
-def draw(source: Randomness, *, body: int = 8192, operations: int = 90) -> FaultSchedule:
+def draw(source: Randomness, *, body: int = 8192, operations: int = 64) -> FaultSchedule:
     """A schedule for an upgrade whose bodies have about `body` bytes, each boot about `operations` driver
     calls on flash."""
     blackouts = sorted(source.randrange(0, 30 * SECOND) for _ in range(_few(source, 0.15)))

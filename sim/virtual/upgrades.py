@@ -161,6 +161,12 @@ def previous() -> Task:
 
 
 @cache
+def back() -> Task:
+    """The application that a new board comes with, under a version of its own."""
+    return Task("1.3", (app_release("1.0.0"),))
+
+
+@cache
 def bad_signature() -> Task:
     """A package whose body does not fit its CRC."""
     good = app_release("2.0.0")
@@ -168,10 +174,10 @@ def bad_signature() -> Task:
 
 
 @cache
-def wrong_key() -> Task:
+def wrong_key(version: str = "2.0.0") -> Task:
     """A package that the device can verify and the bootloader cannot decrypt."""
     keys = PackageKeys(key=b"W" * 32, iv=b"w" * 16)
-    return Task("6.7", (Release(package(APP, "2.0.0", application("2.0.0"), keys=keys), "/fw/key.rbl"),))
+    return Task("6.7", (Release(package(APP, version, application(version), keys=keys), "/fw/key.rbl"),))
 
 
 class Story(StrEnum):
