@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
 from cloudsdk.port import OtaStatus
 from cloudsdk.profile import MANUAL
 from sim.board import install
+from sim.virtual.__main__ import main
 from sim.virtual.faults import HONEST, FaultSchedule, Kind, draw
 from sim.virtual.trial import End, Sweep, Trial
 from sim.virtual.upgrades import Story, application
@@ -104,3 +106,12 @@ def test_schedules_hold_every_kind_of_fault_and_often_none() -> None:
     assert any(each.flash for each in drawn)
     assert any(each.broker for each in drawn)
     assert any(each.blackouts for each in drawn)
+
+
+def test_the_command_replays_a_seed_and_judges_a_range() -> None:
+    runner = CliRunner()
+    replayed = runner.invoke(main, ["3"])
+    assert replayed.exit_code == 0
+    assert replayed.output.splitlines()[-1] == str(Trial(3, random.Random(3)).run())
+    counted = runner.invoke(main, ["0", "--count", "3"])
+    assert (counted.exit_code, counted.output.split(":")[0]) == (0, "3 fault schedules")
