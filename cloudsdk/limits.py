@@ -25,10 +25,12 @@ class Limits:
     mqtt_silence: float = 20.0  # seconds without a packet before PINGREQ
     mqtt_answer: float = 5.0  # seconds to wait for CONNACK, SUBACK and PINGRESP each
     mqtt_reconnect: float = 5.0  # seconds between a loss and the next CONNECT
-    mqtt_reconnect_longest: float = 60.0  # seconds that doubles up to, where the profile backs off
+    mqtt_reconnect_longest: float = (
+        60.0  # seconds; up to this `mqtt_reconnect` doubles, if the profile lets it
+    )
     download_retry: float = 10.0  # seconds between two attempts of a download
-    retry_longest: float = 300.0  # seconds that and `activation_retry` double up to, as above
-    download_attempts: int = 8  # in a row that bring nothing new until a download fails, as above
+    retry_longest: float = 300.0  # seconds; likewise for `download_retry` and `activation_retry`
+    download_attempts: int = 8  # in a row that bring nothing new until a download fails, where it may
     download_stall: float = 60.0  # seconds between two looks at the speed, where the profile has a deadline
     download_lowest_speed: int = 16  # bytes per second; a slower connection is dropped and resumed
     download_block: int = 1024  # bytes received, decrypted and written at a time; a power of two

@@ -108,7 +108,8 @@ class Session:
         self._stall_position = 0
         self._best_position = 0
         self._tried: Attempts | None = None
-        self._unchanged = 0  # times in a row that the same task changed nothing
+        self._last_answer: OtaTask | None = None  # the task that came last, taken or refused
+        self._unchanged = 0  # times in a row that it changed nothing
         limits, constant = self._limits, profile.retries_forever
         self._activation_pause = Backoff(limits.activation_retry, limits.retry_longest, constant=constant)
         self._mqtt_pause = Backoff(limits.mqtt_reconnect, limits.mqtt_reconnect_longest, constant=constant)
@@ -533,11 +534,12 @@ class Session:
                 console.error("cld.mqtt", "Device OTA task failed! cJSON get object item(value) error !")
             )
             return False
-        self._unchanged = self._unchanged if task == self._task else 0
-        self._task = task
+        self._unchanged = self._unchanged if task == self._last_answer else 0
+        self._last_answer = task
         if self._port.refuse_downgrade and (reason := self._downgrade(task)):
             self._refuse(task, reason)
             return True
+        self._task = task
         for firmware in task.firmwares:
             if firmware.upgrade_mode not in UPGRADE_MODES:
                 self._text(console.error("cld.mqtt", f"Input upgrade mode({firmware.upgrade_mode}) error !"))
@@ -557,8 +559,13 @@ class Session:
         """Why the port's policy does not allow the task; empty when it does."""
         for firmware in task.firmwares:
             installed, offered = self._installed(firmware.type), firmware.file_version
-            if offered != installed and is_older(offered, installed) is not False:
-                return f"{firmware.type} {offered} is not newer than {installed}"
+            if offered == installed:
+                continue
+            older = is_older(offered, installed)
+            if older is None:
+                return f"{firmware.type} {offered} cannot be compared with {installed}"
+            if older:
+                return f"{firmware.type} {offered} is older than {installed}"
         return ""
 
     def _was_tried_enough(self, task: OtaTask, firmware: TaskFirmware) -> bool:
@@ -714,9 +721,8 @@ class Session:
             **attempt,
         }
         if not self._profile.reports_uninstalled:
-            values[env.DEVICE_VERSION] = (
-                self._version
-            )  # what is reported if the bootloader refuses the package
+            # What is reported if the bootloader refuses the package.
+            values[env.DEVICE_VERSION] = self._version
         if self._save_env(values):
             return True
         self._text(console.error("cld.ota", "Firmware download retry failed! save environment error!"))

@@ -340,7 +340,7 @@ class _MqttConnection:
 
     def open(self, *, reachable: bool) -> None:
         if reachable and value_of(self.faults, Kind.UNREACHABLE) is None:
-            self._later(lambda: self._opened(), trips=2)
+            self._later(self._opened, trips=2)
         else:
             self._later(lambda: self.network.lost(self, ev.MqttUnreachable("connection refused")), trips=2)
 

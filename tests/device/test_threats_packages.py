@@ -55,7 +55,7 @@ def test_rollback_is_refused_and_reported_by_policy() -> None:
     threat = Threat(tasks=(upgrades.previous(),), refuse_downgrade=True).run()
     assert threat.requests == []
     assert threat.failed
-    assert threat.console("app 0.9.0 is not newer than 1.0.0 !")
+    assert threat.console("app 0.9.0 is older than 1.0.0 !")
     assert threat.keeps_old_application()
     assert threat.reported == "0.0"
 
@@ -65,6 +65,22 @@ def test_rollback_of_one_firmware_refuses_the_whole_set() -> None:
     threat = Threat(tasks=(mixed,), refuse_downgrade=True).run()
     assert threat.requests == []
     assert threat.keeps_old_application()
+
+
+def test_rollback_policy_refuses_what_cannot_be_compared() -> None:
+    nightly = single(upgrades.app_release("2.0.0").package, file_version="nightly")
+    threat = Threat(tasks=(nightly,), refuse_downgrade=True).run()
+    assert threat.requests == []
+    assert threat.console("app nightly cannot be compared with 1.0.0 !")
+
+
+def test_rollback_that_is_refused_does_not_disturb_the_download_under_way() -> None:
+    orders = (Order(SECOND, GREATER), Order(2 * SECOND + SECOND // 2, upgrades.previous()))
+    threat = Threat(http(fault(Kind.BANDWIDTH, 1000)), orders=orders, refuse_downgrade=True)
+    threat.world.device.power_on()
+    assert threat.world.run_until(lambda: threat.world.device.boots == 2, HOUR)
+    assert threat.console(REFUSED) >= 1
+    assert threat.holds([APP])
 
 
 def test_policy_against_rollback_lets_newer_versions_through() -> None:
