@@ -7,6 +7,7 @@ events, so that an endless body costs nothing until it is read.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from cloudsdk import events as ev
 from cloudsdk.limits import Limits
@@ -24,10 +25,10 @@ from sim.virtual.faults import (
 )
 from sim.virtual.log import Log, no_log
 
-_ENDS = (Kind.RESET, Kind.LIMIT_DATA, Kind.TIMEOUT, Kind.HALF_OPEN)
-_REDIRECTS = (301, 302)
-_REORDERED = 2 * SECOND  # a message that changes places with the next one waits no longer than this
-_SILENT = 1 << 62  # microseconds: never
+_ENDS: Final = (Kind.RESET, Kind.LIMIT_DATA, Kind.TIMEOUT, Kind.HALF_OPEN)
+_REDIRECTS: Final = (301, 302)
+_REORDERED: Final = 2 * SECOND  # a message that changes places with the next one waits no longer than this
+_NEVER: Final = 1 << 62  # bytes
 
 Deliver = Callable[[ev.Event], None]
 
@@ -55,7 +56,7 @@ class Link:
         )
 
 
-FAST = Link()
+FAST: Final = Link()
 
 
 class VirtualNetwork:
@@ -313,7 +314,7 @@ def _end_of_data(faults: Faults) -> tuple[int, Kind]:
     for fault in faults:
         if fault.kind in _ENDS:
             return fault.value, fault.kind
-    return _SILENT, Kind.LIMIT_DATA
+    return _NEVER, Kind.LIMIT_DATA
 
 
 def _patiently(patience: int, wait: int, event: ev.Event, name: str) -> Iterator[tuple[int, ev.Event]]:

@@ -142,6 +142,15 @@ def test_progress_begins_the_count_of_attempts_again() -> None:
     threat = Threat(http(*resets), limits=Limits(download_attempts=2)).run()
     assert threat.is_upgraded()
     assert threat.starts[:4] == [0, 1024, 2048, 3072]
+    assert not threat.failed
+
+
+@pytest.mark.parametrize("beside", [1, 16, 1024])
+def test_206_at_another_offset_is_never_appended(beside: int) -> None:
+    threat = Threat(http(fault(K.RESET, HALF), fault(K.OTHER_OFFSET, beside))).run()
+    assert threat.starts == [0, 2048, 0, 0]
+    assert threat.console("Verify firmware CRC32") == 0
+    assert threat.is_upgraded()
 
 
 def test_changed_entity_tag_starts_over_and_no_byte_of_the_old_body_stays() -> None:

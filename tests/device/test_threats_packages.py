@@ -236,7 +236,8 @@ def test_refused_package_falls_back_to_the_version_before() -> None:
     orders = (Order(SECOND, GREATER), Order(120 * SECOND, upgrades.wrong_key("3.0.0")))
     threat = Threat(orders=orders).run()
     assert threat.holds(GREATER.releases)
-    assert list(dict.fromkeys(threat.world.cloud.reports)) == ["0.0", "1.1"]
+    reports = threat.world.cloud.reports
+    assert set(reports[reports.index("1.1") :]) == {"1.1"}
     assert threat.failed
 
 
