@@ -16,6 +16,7 @@ DEVICE_VERSION: Final = "cld_dev_mver"
 OTA_NAME: Final = "cld_ota_name"
 OTA_FIRMWARE_VERSION: Final = "cld_ota_sver"
 OTA_TASK_VERSION: Final = "cld_ota_mver"
+TRIED: Final = "cld_try"  # not the original's: `cloudsdk.ota.attempts`, where the profile counts
 
 
 class EnvError(Exception):

@@ -17,7 +17,7 @@ class Limits:
     """
 
     activation_attempts: int = 0  # failed activations before giving up; 0: for ever, as the original
-    activation_retry: float = 10.0  # seconds between two activation attempts, without limit or back-off
+    activation_retry: float = 10.0  # seconds between two activation attempts
     http_timeout: float = 6.0  # seconds, socket send and receive
     activation_deadline: float = 60.0  # seconds for one activation, where the profile has a deadline
     activation_response: int = 4096  # bytes of the activation response that are read
@@ -25,9 +25,17 @@ class Limits:
     mqtt_silence: float = 20.0  # seconds without a packet before PINGREQ
     mqtt_answer: float = 5.0  # seconds to wait for CONNACK, SUBACK and PINGRESP each
     mqtt_reconnect: float = 5.0  # seconds between a loss and the next CONNECT
+    mqtt_reconnect_longest: float = (
+        60.0  # seconds; up to this `mqtt_reconnect` doubles, if the profile lets it
+    )
     download_retry: float = 10.0  # seconds between two attempts of a download
-    download_stall: float = 60.0  # seconds within which a block must come, where the profile has a deadline
+    retry_longest: float = 300.0  # seconds; likewise for `download_retry` and `activation_retry`
+    download_attempts: int = 8  # in a row that bring nothing new until a download fails, where it may
+    download_stall: float = 60.0  # seconds between two looks at the speed, where the profile has a deadline
+    download_lowest_speed: int = 16  # bytes per second; a slower connection is dropped and resumed
     download_block: int = 1024  # bytes received, decrypted and written at a time; a power of two
+    installations: int = 3  # of one package of one task until that is refused, where the profile counts
+    frozen_after: int = 5  # times the same task changes nothing until that is told, where the profile does
     redirects: int = 5  # HTTP redirects followed for one request
     tcp_connect: float = 20.0  # seconds for a connection to a shell or log server; the original's is lwIP's
     tcp_linger: float = 2.0  # seconds a closing connection may take to hand over what is left

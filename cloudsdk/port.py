@@ -46,6 +46,8 @@ class Port:
     product_key: str = field(repr=False)
     activation_url: str
     mqtt_url: str
+    #: Refuse a task with a firmware that is older than what is installed, or that cannot be compared with it.
+    refuse_downgrade: bool = False
 
     def __post_init__(self) -> None:
         for name, value, longest in (

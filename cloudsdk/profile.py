@@ -20,6 +20,18 @@ class Profile:
     checks_resumed_body: bool
     #: A server that only dribbles is given up after a deadline (3.3: only a silent socket is, in 2.0.0).
     has_deadlines: bool
+    #: Attempts are repeated for ever at constant distances (1.1, 2.1, 3.6).
+    retries_forever: bool
+    #: Any valid package is handed to the bootloader, whatever partition and version it is for (3.3).
+    takes_any_package: bool
+    #: A package that the bootloader refuses is downloaded again as often as the task comes (3.2).
+    installs_forever: bool
+    #: The version of a task is reported once its last package was downloaded, installed or not (3.2).
+    reports_uninstalled: bool
+    #: A download whose result cannot be saved blocks OTA until the next boot (3.6).
+    unsaved_result_blocks: bool
+    #: A cloud that sends the same task for ever is obeyed in silence (3.2).
+    ignores_frozen_cloud: bool
     #: Of the messages queued while one packet is handled only the first is sent (2.3 item 1).
     one_publish_per_packet: bool
     #: Every PUBLISH carries packet id 1 and is never tracked (2.3 item 2, as recorded).
@@ -53,6 +65,12 @@ V2_0_0: Final = Profile(
     resume_survives_reset=False,
     checks_resumed_body=False,
     has_deadlines=False,
+    retries_forever=True,
+    takes_any_package=True,
+    installs_forever=True,
+    reports_uninstalled=True,
+    unsaved_result_blocks=True,
+    ignores_frozen_cloud=True,
     one_publish_per_packet=True,
     constant_packet_id=True,
     compares_stored_length=True,
@@ -72,6 +90,12 @@ MANUAL: Final = Profile(
     resume_survives_reset=True,
     checks_resumed_body=True,
     has_deadlines=True,
+    retries_forever=False,
+    takes_any_package=False,
+    installs_forever=False,
+    reports_uninstalled=False,
+    unsaved_result_blocks=False,
+    ignores_frozen_cloud=False,
     one_publish_per_packet=False,
     constant_packet_id=False,
     compares_stored_length=False,

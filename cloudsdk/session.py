@@ -13,14 +13,17 @@ from urllib.parse import urlsplit
 from cloudsdk import activation, console, env
 from cloudsdk import events as ev
 from cloudsdk.activation import ActivationError, Credentials
+from cloudsdk.backoff import Backoff
 from cloudsdk.cjson import Json, JsonError
 from cloudsdk.datapoints import DataPoint, Received, Topics, envelope, is_on, received
 from cloudsdk.env import Env, EnvError
 from cloudsdk.fal import PartitionTable
 from cloudsdk.limits import Limits
+from cloudsdk.ota.attempts import Attempts, fingerprint
 from cloudsdk.ota.download import HTTP_OK, USER_AGENT, Download, DownloadContext, Outcome
 from cloudsdk.ota.rt_ota import RtOta
 from cloudsdk.ota.task import UPGRADE_MODES, OtaTask, TaskError, TaskFirmware, parse_task
+from cloudsdk.ota.version import is_older
 from cloudsdk.port import OtaStatus, Port
 from cloudsdk.profile import MANUAL, Profile
 from cloudsdk.shell.console_device import SHELL_PAUSE, Console, ConsoleShell
@@ -105,6 +108,14 @@ class Session:
         self._download_number = 0
         self._download_opened = False
         self._stall_position = 0
+        self._best_position = 0
+        self._tried: Attempts | None = None
+        self._last_answer: OtaTask | None = None  # the task that came last, taken or refused
+        self._unchanged = 0  # times in a row that it changed nothing
+        limits, constant = self._limits, profile.retries_forever
+        self._activation_pause = Backoff(limits.activation_retry, limits.retry_longest, constant=constant)
+        self._mqtt_pause = Backoff(limits.mqtt_reconnect, limits.mqtt_reconnect_longest, constant=constant)
+        self._download_pause = Backoff(limits.download_retry, limits.retry_longest, constant=constant)
         self._handlers: dict[int, Callable[[Received], bool]] = {
             DataPoint.VERSION_QUERY: self._on_version_query,
             DataPoint.OTA_TASK: self._on_task,
@@ -290,7 +301,7 @@ class Session:
         if self.activation_failures == self._limits.activation_attempts:
             self._emit(ev.GiveUp())
         else:
-            self._emit(ev.StartTimer(_ACTIVATION_RETRY, self._limits.activation_retry))
+            self._emit(ev.StartTimer(_ACTIVATION_RETRY, self._activation_pause.fail()))
 
     def _activated(self) -> None:
         try:
@@ -326,6 +337,8 @@ class Session:
 
     def _save_env(self, values: dict[str, str]) -> bool:
         store = self._env
+        if not values:
+            return True
         try:
             for key, value in values.items():
                 store.set(key, value)
@@ -342,6 +355,7 @@ class Session:
         self._credentials = Credentials(self._stored(env.DEVICE_ID), self._stored(env.DEVICE_KEY))
         self._topics = Topics(self._port.product_id, self._device_id)
         self._version = self._stored_version()
+        self._load_attempts()
         self._text(console.info("cld.mqtt", "CloudSDK MQTT server is startup!"))
         self._connect_mqtt()
 
@@ -352,7 +366,21 @@ class Session:
             store.get(key) is not None
             for key in (env.OTA_NAME, env.OTA_FIRMWARE_VERSION, env.OTA_TASK_VERSION)
         )
-        return self._stored(env.OTA_TASK_VERSION if complete else env.DEVICE_VERSION)
+        if not complete:
+            return self._stored(env.DEVICE_VERSION)
+        name, version = self._stored(env.OTA_NAME), self._stored(env.OTA_FIRMWARE_VERSION)
+        if self._profile.reports_uninstalled or self._ota.firmware_version(name) == version:
+            return self._stored(env.OTA_TASK_VERSION)
+        self._text(console.error("cld.ota", f"Firmware upgrade failed! {name} {version} is not installed !"))
+        return self._stored(env.DEVICE_VERSION)
+
+    def _load_attempts(self) -> None:
+        """What was tried counts as long as it is not installed."""
+        if self._profile.installs_forever:
+            return
+        tried = Attempts.parse(self._env.get(env.TRIED))
+        if tried is not None and self._ota.firmware_version(tried.partition) != tried.version:
+            self._tried = tried
 
     def _stored(self, key: str) -> str:
         """A variable to be sent; empty, as the original goes on, when it is missing or was spoiled (1.4)."""
@@ -379,6 +407,7 @@ class Session:
 
     def _on_subscribed(self) -> None:
         self.online = True
+        self._mqtt_pause.succeed()
         self._text(console.info("MQTT", "MQTT server connect success"))
         self._text(console.info("MQTT", f"Subscribe #0 {self._topics.subscription} OK!"))
         self._publish(DataPoint.ONLINE, True)
@@ -397,7 +426,7 @@ class Session:
         self._text(console.error("cld.mqtt", "MQTT connection is disconnect!"))
         self._emit(ev.StopTimer(_MQTT_ANSWER))
         self._emit(ev.StopTimer(_MQTT_SILENCE))
-        self._emit(ev.StartTimer(_MQTT_RECONNECT, self._limits.mqtt_reconnect))
+        self._emit(ev.StartTimer(_MQTT_RECONNECT, self._mqtt_pause.fail()))
 
     def _publish(self, dp: DataPoint, value: Json) -> None:
         self._published += 1
@@ -412,11 +441,12 @@ class Session:
             self._attempt(self._download)
 
     def _check_progress(self) -> None:
-        """Give up a connection that brought no block since the last look."""
-        download = self._download
+        """Give up a connection that brought too little since the last look."""
+        download, limits = self._download, self._limits
         if download is None:
             return
-        if download.position != self._stall_position:
+        least = max(1.0, limits.download_lowest_speed * limits.download_stall)
+        if download.received - self._stall_position >= least:
             self._watch_progress(download)
             return
         self._emit(ev.HttpCancel(self._download_request))
@@ -424,7 +454,7 @@ class Session:
 
     def _watch_progress(self, download: Download) -> None:
         if self._profile.has_deadlines:
-            self._stall_position = download.position
+            self._stall_position = download.received
             self._emit(ev.StartTimer(_DOWNLOAD_STALL, self._limits.download_stall))
 
     def _no_answer(self) -> None:
@@ -511,15 +541,65 @@ class Session:
                 console.error("cld.mqtt", "Device OTA task failed! cJSON get object item(value) error !")
             )
             return False
+        self._unchanged = self._unchanged if task == self._last_answer else 0
+        self._last_answer = task
+        if self._port.refuse_downgrade and (reason := self._downgrade(task)):
+            self._refuse(task, reason)
+            return True
         self._task = task
         for firmware in task.firmwares:
             if firmware.upgrade_mode not in UPGRADE_MODES:
                 self._text(console.error("cld.mqtt", f"Input upgrade mode({firmware.upgrade_mode}) error !"))
-            installed = self._ota.firmware_version(firmware.type) or NO_FIRMWARE
-            if installed != firmware.file_version:
-                self._begin_download(firmware)
+            if self._installed(firmware.type) != firmware.file_version:
+                if self._was_tried_enough(task, firmware):
+                    self._refuse(task, f"{firmware.type} {firmware.file_version} cannot be installed")
+                else:
+                    self._begin_download(firmware)
                 return True
+        self._notice_unchanged(task)
         return self._set_is_complete(task.version)
+
+    def _installed(self, partition: str) -> str:
+        return self._ota.firmware_version(partition) or NO_FIRMWARE
+
+    def _downgrade(self, task: OtaTask) -> str:
+        """Why the port's policy does not allow the task; empty when it does."""
+        for firmware in task.firmwares:
+            installed, offered = self._installed(firmware.type), firmware.file_version
+            if offered == installed:
+                continue
+            older = is_older(offered, installed)
+            if older is None:
+                return f"{firmware.type} {offered} cannot be compared with {installed}"
+            if older:
+                return f"{firmware.type} {offered} is older than {installed}"
+        return ""
+
+    def _was_tried_enough(self, task: OtaTask, firmware: TaskFirmware) -> bool:
+        tried = self._tried
+        return (
+            tried is not None
+            and self._download is None
+            and tried.count >= self._limits.installations
+            and tried.fingerprint == fingerprint(task, firmware)
+        )
+
+    def _refuse(self, task: OtaTask, reason: str) -> None:
+        """Leave a task alone until another comes."""
+        self._text(console.error("cld.ota", f"Device OTA task({task.version}) refused! {reason} !"))
+        self._notice_unchanged(task)
+        if self._download is None:
+            self._end(OtaStatus.FAILED)
+
+    def _notice_unchanged(self, task: OtaTask) -> None:
+        """The same old answer for ever is what a cloud gives that is held still."""
+        self._unchanged += 1
+        if self._unchanged == self._limits.frozen_after and not self._profile.ignores_frozen_cloud:
+            self._text(
+                console.error(
+                    "cld.ota", f"Device OTA task({task.version}) came {self._unchanged} times unchanged !"
+                )
+            )
 
     def _set_is_complete(self, version: str) -> bool:
         values = {env.DEVICE_VERSION: version}
@@ -537,6 +617,9 @@ class Session:
 
     def _begin_download(self, firmware: TaskFirmware) -> None:
         if self._download is not None:
+            if firmware != self._download.firmware:
+                self._download_pause.succeed()
+                self._best_position = 0
             self._download.replace(firmware)
             return
         assert self._credentials is not None  # noqa: S101 - a task cannot arrive before activation
@@ -550,6 +633,8 @@ class Session:
             limits=self._limits,
             write=self._text,
         )
+        self._download_pause.succeed()
+        self._best_position = 0
         self._download = self._make_download(context, firmware)
         self._attempt(self._download)
 
@@ -588,28 +673,63 @@ class Session:
         self._emit(ev.StopTimer(_DOWNLOAD_STALL))
         if outcome is Outcome.RETRY:
             self._download_number += 1  # whatever the old connection still brings is ignored
-            self._emit(ev.StartTimer(_DOWNLOAD_RETRY, self._limits.download_retry))
+            self._pause_download(download)
         elif outcome is Outcome.FAILED:
+            self._save_env(self._count_attempt(download.firmware))
             self._download = None
             self._end(OtaStatus.FAILED)
         elif self._store_result(download.firmware):
             download.handed_over()
             self._download = None
             self._end(OtaStatus.OK)
+        elif not self._profile.unsaved_result_blocks:
+            self._download = None
+            self._end(OtaStatus.FAILED)
+
+    def _pause_download(self, download: Download) -> None:
+        """Try again later, unless enough attempts in a row have brought nothing new."""
+        if download.position > self._best_position:
+            self._best_position = download.position
+            self._download_pause.succeed()
+        delay = self._download_pause.fail()
+        if self._download_pause.failures < self._limits.download_attempts or self._profile.retries_forever:
+            self._emit(ev.StartTimer(_DOWNLOAD_RETRY, delay))
+            return
+        failures = self._download_pause.failures
+        self._text(
+            console.error("cld.ota", f"Firmware download failed! Given up after {failures} attempts !")
+        )
+        self._download = None  # its break point stays, for the task that comes next
+        self._end(OtaStatus.FAILED)
+
+    def _count_attempt(self, firmware: TaskFirmware) -> dict[str, str]:
+        """What ENV has to keep about one more attempt."""
+        if self._profile.installs_forever or self._task is None:
+            return {}
+        attempt = Attempts.first(self._task, firmware)
+        if self._tried is not None and self._tried.fingerprint == attempt.fingerprint:
+            attempt = self._tried.again()
+        self._tried = attempt
+        return {env.TRIED: attempt.text()}
 
     def _store_result(self, firmware: TaskFirmware) -> bool:
         """After the last firmware of the task, remember its version; it is reported after the reset."""
         task = self._task
         if task is None:
             return True
-        last = task.firmwares[-1]
+        attempt, last = self._count_attempt(firmware), task.firmwares[-1]
         if (firmware.type, firmware.file_version) != (last.type, last.file_version):
+            self._save_env(attempt)
             return True
         values = {
             env.OTA_NAME: firmware.type,
             env.OTA_FIRMWARE_VERSION: firmware.file_version,
             env.OTA_TASK_VERSION: task.version,
+            **attempt,
         }
+        if not self._profile.reports_uninstalled:
+            # What is reported if the bootloader refuses the package.
+            values[env.DEVICE_VERSION] = self._version
         if self._save_env(values):
             return True
         self._text(console.error("cld.ota", "Firmware download retry failed! save environment error!"))

@@ -12,17 +12,13 @@ from typing import Final
 
 from cloudsdk import events as ev
 from cloudsdk.datapoints import DataPoint
-from cloudsdk.ota.header import RblHeader
-from cloudsdk.ota.transport import cipher, rounded
 from cloudsdk.port import Port
 from cloudsdk.session import Session
+from sim.virtual.releases import ACTIVATED, ORIGIN, VERSION_QUERY, Release, Task, releases
+from sim.virtual.servers import Response, serve
 
-ORIGIN: Final = "http://127.0.0.1:8090"  # names the cloud in requests; nothing listens there
-DEVICE_ID: Final = "9017444f3bec4453"
 TASK_VERSION: Final = "1.1"
-_DEVICE_KEY: Final = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 _PIECE: Final = 65536  # bytes of a body that arrive at once
-_ETAG: Final = '"1"'
 #: Timers that stand for somebody else's silence, which does not happen here.
 _SILENCE: Final = ("mqtt-silence", "mqtt-answer", "download-stall", "activation-deadline")
 MAX_EVENTS: Final = 20_000  # of one run; a session that goes on is caught in a loop
@@ -56,30 +52,12 @@ class OfflineCloud:
     version: str = TASK_VERSION
     reported: str = ""
     _told: bool = field(init=False, default=False)
-    _bodies: dict[str, bytes] = field(init=False)
-    _task: bytes = field(init=False)
+    _task: Task = field(init=False)
+    _releases: dict[str, Release] = field(init=False)
 
     def __post_init__(self) -> None:
-        elements = []
-        self._bodies = {}
-        for number, package in enumerate(self.packages):
-            header = RblHeader.unpack(package)
-            url = f"{ORIGIN}/fw/{number}.rbl"
-            self._bodies[url] = (
-                cipher(_DEVICE_KEY).encryptor().update(package.ljust(rounded(len(package)), b"\0"))
-            )
-            elements.append(
-                {
-                    "type": header.name_text,
-                    "file_version": header.version_text,
-                    "file_url": url,
-                    "upgrade_mode": 1,
-                    "file_size": len(package),
-                    "index": number + 1,
-                }
-            )
-        value = {"createdTime": 0, "version": self.version, "firmwares": elements}
-        self._task = _message(DataPoint.OTA_TASK, value)
+        self._task = Task(self.version, releases(self.packages))
+        self._releases = {release.url: release for release in self._task.releases}
 
     def run(self, session: Session, console: Callable[[str], None]) -> bool:
         """Run the session until nothing more happens; returns whether it asked for a reset.
@@ -91,19 +69,11 @@ class OfflineCloud:
     def answer(self, request: ev.HttpRequest) -> Iterator[ev.Event]:
         """The events of the response to a request, one after the other."""
         name = request.request
-        if request.url not in self._bodies:
-            yield ev.HttpOpened(name, 200, {})
-            yield ev.HttpData(name, _ACTIVATED)
-            yield ev.HttpEnded(name)
-            return
-        body, headers = self._bodies[request.url], dict(request.headers)
-        start = int(headers["Range"].removeprefix("bytes=").removesuffix("-")) if "Range" in headers else 0
-        fields = {"etag": _ETAG}
-        if start:
-            fields["content-range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-        yield ev.HttpOpened(name, 206 if start else 200, fields)
-        for offset in range(start, len(body), _PIECE):
-            yield ev.HttpData(name, body[offset : offset + _PIECE])
+        release = self._releases.get(request.url)
+        response = serve(release, request) if release is not None else Response(200, {}, ACTIVATED)
+        yield ev.HttpOpened(name, response.status, response.headers)
+        for offset in range(0, len(response.body), _PIECE):
+            yield ev.HttpData(name, response.body[offset : offset + _PIECE])
         yield ev.HttpEnded(name)
 
     def heard(self, payload: bytes) -> list[bytes]:
@@ -112,21 +82,13 @@ class OfflineCloud:
         match element["DP"], element.get("value"):
             case DataPoint.ONLINE, True:
                 self._told = False
-                return [_message(DataPoint.VERSION_QUERY)]
+                return [VERSION_QUERY]
             case DataPoint.VERSION, {"version": version}:
                 self.reported = str(version)
                 if version != self.version and not self._told:
                     self._told = True
-                    return [self._task, _message(DataPoint.VERSION_QUERY)]
+                    return [self._task.message, VERSION_QUERY]
         return []
-
-
-def _message(dp: DataPoint, value: object = None) -> bytes:
-    element: dict[str, object] = {"DP": int(dp)} | ({"value": value} if value is not None else {})
-    return json.dumps({"data": [element]}).encode()
-
-
-_ACTIVATED: Final = json.dumps({"DeviceId": DEVICE_ID, "DeviceKey": _DEVICE_KEY}).encode()
 
 
 class _Run:

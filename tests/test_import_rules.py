@@ -39,6 +39,22 @@ PURE = (
     "sim/faults/network/specs.py",
     "sim/flash",
     "sim/msh",
+    *(
+        f"sim/virtual/{name}.py"
+        for name in (
+            "clock",
+            "cloud",
+            "device",
+            "faults",
+            "log",
+            "network",
+            "releases",
+            "servers",
+            "trial",
+            "upgrades",
+            "world",
+        )
+    ),
 )
 IMPURE = {
     "asyncio",
@@ -76,6 +92,7 @@ FORBIDDEN = {
     "sim/faults": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/boot_log.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.application", "sim.board"),
     "sim/console.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.application", "sim.board"),
+    "sim/virtual": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/demo.py": ("sim.cli",),
 }
 

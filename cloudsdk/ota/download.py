@@ -18,8 +18,9 @@ from cloudsdk.errors import FlashError
 from cloudsdk.events import HttpRequest
 from cloudsdk.fal import Partition, PartitionTable
 from cloudsdk.limits import Limits
+from cloudsdk.ota.header import HEADER_SIZE, RblHeader
 from cloudsdk.ota.journal import Identity, Journal
-from cloudsdk.ota.rt_ota import DOWNLOAD, HazardError, RtOta
+from cloudsdk.ota.rt_ota import DOWNLOAD, HazardError, RtOta, survives
 from cloudsdk.ota.task import TaskFirmware
 from cloudsdk.ota.transport import IV_LENGTH, cipher, rounded
 from cloudsdk.profile import Profile
@@ -31,6 +32,7 @@ HTTP_RANGE_NOT_SATISFIABLE: Final = 416
 NO_RESPONSE: Final = -1
 _TAG: Final = "cld.ota"
 _FAILED: Final = "Firmware download failed!"
+_VERIFY_FAILED: Final = f"Partition ({DOWNLOAD}) header and body verify failed!"
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _STRONG_TAG: Final = re.compile(r'"[!#-~\x80-\xff]*"')
 
@@ -80,6 +82,11 @@ class Download:
     def position(self) -> int:
         """Bytes of the package that are written."""
         return self._offset
+
+    @property
+    def received(self) -> int:
+        """Bytes of the package that have come, written or not yet a whole block."""
+        return self._offset + len(self._partial)
 
     def replace(self, firmware: TaskFirmware) -> None:
         """Take the URL and size of `firmware` from the next attempt on."""
@@ -250,6 +257,8 @@ class Download:
         if self._total == 0:
             return self._verify_failed()
         try:
+            if reason := self._refusal():
+                return self._refuse(reason)
             if self._journal is not None:
                 self._journal.put_first_block()
         except FlashError:
@@ -261,8 +270,34 @@ class Download:
             verified = False
         return Outcome.DONE if verified else self._verify_failed()
 
+    def _refusal(self) -> str:
+        """Why the bootloader must not get this package; empty when it may.
+
+        It installs whatever the header names (rbl-format 3.2). A damaged header is left to the verification.
+        """
+        partition = self._partition
+        if self._context.profile.takes_any_package or partition is None or self._total < HEADER_SIZE:
+            return ""
+        journal = self._journal
+        head = journal.head(HEADER_SIZE) if journal is not None else partition.read(0, HEADER_SIZE)
+        header, wanted = RblHeader.unpack(head), self.firmware
+        if not header.crc_ok:
+            return ""
+        if not survives(header, self._total):
+            return _VERIFY_FAILED
+        if (header.name_text, header.version_text) != (wanted.type, wanted.file_version):
+            return f"The package is not {wanted.type} {wanted.file_version} !"
+        return ""
+
+    def _refuse(self, reason: str) -> Outcome:
+        """The next boot must not find this package."""
+        partition = self._partition
+        if partition is not None and self._journal is None:
+            partition.erase(0, HEADER_SIZE)
+        return self._fail(reason)
+
     def _verify_failed(self) -> Outcome:
-        return self._fail(f"Partition ({DOWNLOAD}) header and body verify failed!")
+        return self._fail(_VERIFY_FAILED)
 
     # --- HTTP ---------------------------------------------------------------------------------------
 
@@ -291,8 +326,7 @@ class Download:
         found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
         if found is None or int(found[1]) != self._offset:
             return False
-        etag = headers.get("etag")
-        return etag is None or self._etag is None or etag == self._etag
+        return self._etag is None or headers.get("etag") == self._etag
 
     # --- console ------------------------------------------------------------------------------------
 

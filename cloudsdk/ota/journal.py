@@ -169,6 +169,10 @@ class Journal:
         for offset in range(self._staged, end, _READ):
             yield self._partition.read(offset, min(_READ, end - offset))
 
+    def head(self, length: int) -> bytes:
+        """The first bytes of the package, at most those that are staged."""
+        return self._partition.read(self._staging, min(length, self._staged))
+
     def put_first_block(self) -> None:
         """Move the staged bytes to the start of `download`: from here on the bootloader sees a package."""
         length = min(self._staged, self._total)

@@ -12,7 +12,7 @@ from cloudsdk import console
 from cloudsdk.errors import FlashError, OutOfBoundsError
 from cloudsdk.fal import Partition, PartitionTable
 from cloudsdk.ota.codecs.fnv import FNV_SEED, fnv1a32
-from cloudsdk.ota.header import HEADER_SIZE, VERSION_OFFSET, RblHeader
+from cloudsdk.ota.header import HEADER_SIZE, VERSION_OFFSET, Compression, RblHeader
 
 DOWNLOAD: Final = "download"
 READ_SIZE: Final = 4096  # bytes per flash read
@@ -44,6 +44,16 @@ def printed_version(header: RblHeader) -> str:
 def printed_timestamp(header: RblHeader) -> int:
     """The timestamp as C prints it, a signed 32-bit number."""
     return (header.timestamp ^ 0x80000000) - 0x80000000
+
+
+def survives(header: RblHeader, size: int) -> bool:
+    """Whether the bootloader survives the sizes in the header of a package of `size` bytes with padding.
+
+    Too little of anything makes it loop, much more body than firmware makes it crash (rbl-format 3.4).
+    """
+    body, raw = header.body_size, header.raw_size
+    fits = MIN_VERIFIED <= body <= size - HEADER_SIZE and raw >= MIN_VERIFIED
+    return fits and (header.compression_bits != Compression.NONE or body - raw <= READ_SIZE)
 
 
 class RtOta:

@@ -124,7 +124,7 @@ def test_silence_is_asked_and_an_answer_is_enough(device: Bench) -> None:
 
 
 def test_reported_version_is_that_of_the_last_task_only_when_it_was_stored_whole() -> None:
-    task = {"cld_ota_name": "app", "cld_ota_sver": "2.0.0", "cld_ota_mver": "1.1"}
+    task = {"cld_ota_name": "app", "cld_ota_sver": "1.0.0", "cld_ota_mver": "1.1"}
     for missing, version in ((None, "1.1"), *((key, "0.0") for key in task)):
         device = bench()
         device.env.values.update({key: value for key, value in task.items() if key != missing})

@@ -209,15 +209,20 @@ def test_task_for_another_package_starts_afresh_at_the_next_attempt(device: Benc
     assert device.env.saved["cld_ota_name"] == "filesystem"
 
 
-def test_result_that_cannot_be_stored_blocks_ota_until_the_reboot(device: Bench) -> None:
+@PROFILES
+def test_result_that_cannot_be_stored_blocks_ota_until_the_reboot_in_v2_0_0(profile: Profile) -> None:
+    device = bench(profile=profile)
+    device.driver.online()
     device.driver.message(task(APP.element()))
     device.env.full = True
     serve(device, APP)
     assert device.driver.lines()[-1] == "[E/cld.ota] Firmware download retry failed! save environment error!"
     assert not device.driver.has(ev.Reset)
-    assert device.port.hooks == ["start"]
+    device.env.full = False
     device.driver.message(task(APP.element()))
-    assert not device.driver.has(ev.HttpRequest)
+    assert not device.driver.has(ev.HttpRequest)  # in `manual` the package is there already
+    assert device.driver.has(ev.Reset) == (profile is MANUAL)
+    assert device.port.hooks == (["start", "end 1", "start", "end 0"] if profile is MANUAL else ["start"])
 
 
 def test_port_may_refuse_the_reset(device: Bench) -> None:

@@ -1,12 +1,14 @@
 """The board the real path is cut on: the IoT Board with firmware of a few kilobytes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Final
 
 from cloudsdk.ota.header import Encryption
 from cloudsdk.ota.keys import PackageKeys
 from cloudsdk.ota.pack import pack
+from cloudsdk.profile import MANUAL
 from flash_images import samples
 from sim.board import APP_TIMESTAMP, furnish, install, make_board
 from sim.bootloader.rt_ota import APP
@@ -15,6 +17,8 @@ from sim.flash.pages import MemoryPages
 
 LAYOUT: Final = load_board("iot-board")
 APP_SIZE: Final = 5000  # bytes; two chunks of the bootloader, the second a short one
+#: The SDK without the checks of its own that would catch what others did wrong.
+TRUSTING: Final = replace(MANUAL, name="trusting", takes_any_package=True, reports_uninstalled=True)
 _TIMESTAMP: Final = 1546300800  # seconds since 1970, of every package
 _KEYS: Final = PackageKeys()
 

@@ -10,7 +10,7 @@ from cloudsdk.ota.rt_ota import CLEARED, DOWNLOAD, header_offset
 from sim.board import Board
 from sim.bootloader.outcome import BootResult
 from sim.bootloader.rt_ota import APP, Bootloader, DownloadedPackage
-from sim.faults.powercut.corpus.board import APP_SIZE, LAYOUT, app_package, board_pages
+from sim.faults.powercut.corpus.board import APP_SIZE, LAYOUT, TRUSTING, app_package, board_pages
 from sim.faults.powercut.corpus.defect import Defect
 from sim.faults.powercut.model import Verdict
 from sim.faults.powercut.upgrade import Upgrade
@@ -89,7 +89,8 @@ def _subject(kind: type[Bootloader], planted: bool, *, size: int = APP_SIZE) -> 
     def boot(board: Board, console: Console) -> BootResult:
         return kind(board.partitions, board.keys, console).run()
 
-    return Upgrade(LAYOUT, board_pages(size), [app_package(size)], boot=boot if planted else Board.boot)
+    chosen = boot if planted else Board.boot
+    return Upgrade(LAYOUT, board_pages(size), [app_package(size)], profile=TRUSTING, boot=chosen)
 
 
 _DAMAGED: Final = frozenset({Verdict.SILENT_CORRUPTION})

@@ -9,7 +9,7 @@ from cloudsdk.ota.header import HEADER_SIZE
 from cloudsdk.ota.journal import Identity
 from cloudsdk.ota.task import TaskFirmware
 from cloudsdk.session import Session
-from sim.faults.powercut.corpus.board import LAYOUT, app_package, board_pages, filesystem_package
+from sim.faults.powercut.corpus.board import LAYOUT, TRUSTING, app_package, board_pages, filesystem_package
 from sim.faults.powercut.corpus.defect import Defect
 from sim.faults.powercut.model import Verdict
 from sim.faults.powercut.upgrade import Upgrade
@@ -34,7 +34,8 @@ class _BySize(Download):
 def _subject(make_session: Callable[..., Session], planted: bool, *, packages: int = 1) -> Upgrade:
     app = app_package()
     task = [app, filesystem_package(len(app) - HEADER_SIZE)][:packages]
-    return Upgrade(LAYOUT, board_pages(), task, make_session=make_session if planted else Session)
+    chosen = make_session if planted else Session
+    return Upgrade(LAYOUT, board_pages(), task, profile=TRUSTING, make_session=chosen)
 
 
 _WHERE: Final = "CloudSDK"
