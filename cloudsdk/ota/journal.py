@@ -121,7 +121,9 @@ class Journal:
             or not is_blank(consumed)
         ):
             return None
-        offset = min(self._total, self._checkpoints() * self.step)
+        # The last step is asked for again even when it is there: the server has to confirm the body, which may
+        # have changed since, before it is handed over.
+        offset = min(self._checkpoints(), (self._total - 1) // self.step) * self.step
         if offset == 0:
             return None
         return BreakPoint(offset, tag[:tag_length].decode("latin-1") or None)
@@ -145,7 +147,9 @@ class Journal:
             self._use(self._first_cell + index * self._cell)
 
     def _use(self, cell: int) -> None:
-        self._partition.write(self._record + cell, bytes(self._cell))
+        """Program a cell, unless it is: parts with error correction take no second time."""
+        if is_blank(self._partition.read(self._record + cell, self._cell)):
+            self._partition.write(self._record + cell, bytes(self._cell))
 
     def clear_unconfirmed(self, offset: int) -> None:
         """Make the bytes from the break point on programmable again: a torn write may have left some."""
@@ -184,8 +188,7 @@ class Journal:
         """Never resume what is recorded: it was handed over, found bad, or is about to be overwritten."""
         if self._staging < 0:
             return  # the partition has no room for a journal
-        if is_blank(self._partition.read(self._record + self._consumed_cell, self._cell)):
-            self._use(self._consumed_cell)
+        self._use(self._consumed_cell)
 
 
 @dataclass(frozen=True, slots=True)

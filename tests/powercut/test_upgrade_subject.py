@@ -18,6 +18,7 @@ from cloudsdk.session import Session
 from flash_images import samples
 from sim.board import Board, PartitionNameError, install, make_board
 from sim.bootloader.outcome import BootOutcome, BootResult
+from sim.faults.powercut.corpus.board import TRUSTING
 from sim.faults.powercut.model import Judgement, Point, Verdict
 from sim.faults.powercut.sweep import Laboratory, SweepOptions
 from sim.faults.powercut.upgrade import Upgrade, UpgradeError
@@ -194,7 +195,7 @@ class Hasty(Session):
 @pytest.mark.parametrize("fine", [False, True], ids=["calls", "fine"])
 @pytest.mark.parametrize("make_session", [Session, Hasty], ids=["real", "hasty"])
 def test_replay_gives_the_verdict_of_the_sweep(make_session: Callable[..., Session], fine: bool) -> None:
-    subject = upgrade(SMALL_APP, FILES, make_session=make_session)
+    subject = upgrade(SMALL_APP, FILES, profile=TRUSTING, make_session=make_session)
     laboratory = Laboratory(subject, SweepOptions(fine=fine, points=15, nested=15, seed=20181013))
     points: list[Point] = []
     laboratory.sweep(laboratory.plan(laboratory.dry_run()[0]), points.append)
