@@ -18,6 +18,7 @@ from cloudsdk.mqtt_transport import MqttConnection
 from cloudsdk.profile import Profile
 from cloudsdk.session import Session
 from cloudsdk.tcp_transport import TcpConnection
+from cloudsdk.tls import TlsSettings
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,10 @@ _Item = tuple[object, ev.Event] | Exit
 
 
 class CloudClient:
-    """Runs one `Session` until the board is reset or stopped; a loss of power passes through as exception."""
+    """Runs one `Session` until the board is reset or stopped; a loss of power passes through as exception.
+
+    Without `tls`, a URL that needs it is refused.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class CloudClient:
         limits: Limits,
         console: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        tls: TlsSettings | None = None,
     ) -> None:
         self.crashed_thread = ""
         self._session = session
@@ -52,6 +57,7 @@ class CloudClient:
         self._limits = limits
         self._console = console
         self._clock = clock
+        self._tls = tls
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._deadlines: dict[str, float] = {}
         self._mqtt: MqttConnection | None = None
@@ -138,7 +144,7 @@ class CloudClient:
             case ev.StopTimer(name):
                 self._deadlines.pop(name, None)
             case ev.HttpRequest():
-                exchange = HttpExchange(effect, self._limits, self._post_http)
+                exchange = HttpExchange(effect, self._limits, self._post_http, self._tls)
                 self._exchanges[effect.request] = exchange
                 exchange.start()
             case ev.HttpCancel(request):
@@ -182,6 +188,7 @@ class CloudClient:
             effect,
             constant_packet_id=self._profile.constant_packet_id,
             post=lambda event: self._queue.put((connection, event)),
+            tls=self._tls,
         )
         self._mqtt = connection
         connection.start()

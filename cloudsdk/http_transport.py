@@ -3,15 +3,20 @@
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 from urllib3.util import SKIP_HEADER
 
-from cloudsdk.events import HttpData, HttpEnded, HttpFailed, HttpOpened, HttpRequest
+from cloudsdk import console
+from cloudsdk.errors import CloudSdkError
+from cloudsdk.events import ConsoleOutput, HttpData, HttpEnded, HttpFailed, HttpOpened, HttpRequest
 from cloudsdk.limits import Limits
+from cloudsdk.tls import TlsSettings, TlsUnsupportedError
+from cloudsdk.tls_context import client_context, tls_failure
 
 _log = logging.getLogger(__name__)
 
@@ -19,20 +24,53 @@ READ_SIZE: Final = 1024  # bytes per event at most, the original's receive buffe
 AHEAD: Final = 64  # events of one request that may wait to be handled
 _REDIRECTS: Final = (301, 302)
 
-HttpEvent = HttpOpened | HttpData | HttpEnded | HttpFailed
+HttpEvent = HttpOpened | HttpData | HttpEnded | HttpFailed | ConsoleOutput
+
+
+class RedirectError(CloudSdkError):
+    """A redirect that would give up TLS."""
+
+    code = "tls.redirect"
+
+
+class _TlsAdapter(HTTPAdapter):
+    """HTTPS by the device's own settings; requests would add CAs of its own."""
+
+    def __init__(self, settings: TlsSettings, host: str) -> None:
+        self._settings = settings
+        self._host = host
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        options["ssl_context"] = client_context(self._settings, self._host)
+        if not self._settings.check_server_name:
+            options["assert_hostname"] = False
+        super().init_poolmanager(*args, **options)
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Everything is in the context."""
 
 
 class HttpExchange(threading.Thread):
-    """One request and its response, read no faster than the device handles it."""
+    """One request and its response, read no faster than the device handles it.
+
+    Without `tls`, https is refused.
+    """
 
     def __init__(
-        self, effect: HttpRequest, limits: Limits, post: Callable[["HttpExchange", HttpEvent], None]
+        self,
+        effect: HttpRequest,
+        limits: Limits,
+        post: Callable[["HttpExchange", HttpEvent], None],
+        tls: TlsSettings | None = None,
     ) -> None:
         super().__init__(name=effect.request, daemon=True)
         self.effect = effect
+        self._peer = ""  # host and port that TLS is spoken with
         self.cancelled = False
         self._limits = limits
         self._post = post
+        self._tls = tls
         self._room = threading.Semaphore(AHEAD)
 
     def handled(self) -> None:
@@ -55,10 +93,21 @@ class HttpExchange(threading.Thread):
                 while not self.cancelled and (data := raw.read1(READ_SIZE, decode_content=False)):
                     self._send(HttpData(name, data))
             self._send(HttpEnded(name))
+        except CloudSdkError as exc:
+            self._refused(str(exc))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
+            if (refusal := tls_failure(exc, self._peer)) is not None:
+                self._refused(refusal)
+                return
             reason = _reason(exc)
             _log.debug("%s: %s", name, reason)
             self._send(HttpFailed(name, reason))
+
+    def _refused(self, reason: str) -> None:
+        """By TLS, which says so on the console, as the library under an SDK would."""
+        _log.debug("%s: %s", self.name, reason)
+        self._send(ConsoleOutput(console.error("tls", reason)))
+        self._send(HttpFailed(self.name, reason))
 
     def _send(self, event: HttpEvent) -> None:
         if not self.cancelled:
@@ -71,6 +120,9 @@ class HttpExchange(threading.Thread):
         session.trust_env = False  # neither proxies nor .netrc: a board has none
         session.headers.clear()
         for _ in range(self._limits.redirects + 1):
+            secure = urlsplit(url).scheme == "https"
+            if secure:
+                session.mount("https://", self._tls_adapter(url))
             wanted = {**headers, "Accept-Encoding": SKIP_HEADER}
             prepared = session.prepare_request(
                 requests.Request(self.effect.method, url, headers=wanted, data=self.effect.body)
@@ -84,8 +136,17 @@ class HttpExchange(threading.Thread):
             response.close()
             session.close()  # one connection per request: the server may be closing a kept one right now
             url = urljoin(url, location)
+            if secure and urlsplit(url).scheme != "https":
+                raise RedirectError(f"{self._peer} redirects to what is not https: refused")
             headers["Host"] = urlsplit(url).hostname or ""
         raise requests.TooManyRedirects(f"more than {self._limits.redirects} redirects")
+
+    def _tls_adapter(self, url: str) -> HTTPAdapter:
+        parts = urlsplit(url)
+        self._peer = parts.netloc.rpartition("@")[2]  # without a user's name and password
+        if self._tls is None:
+            raise TlsUnsupportedError(f"no TLS with {self._peer}: this firmware has none")
+        return _TlsAdapter(self._tls, parts.hostname or "")
 
 
 def _reason(exc: Exception) -> str:

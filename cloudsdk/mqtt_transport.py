@@ -5,6 +5,7 @@ import logging
 import queue
 import selectors
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -12,7 +13,10 @@ from typing import Any, Final
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from cloudsdk import console
+from cloudsdk.errors import CloudSdkError
 from cloudsdk.events import (
+    ConsoleOutput,
     Event,
     MqttConnect,
     MqttConnected,
@@ -23,6 +27,8 @@ from cloudsdk.events import (
     MqttSubscribed,
     MqttUnreachable,
 )
+from cloudsdk.tls import TlsSettings, TlsUnsupportedError
+from cloudsdk.tls_context import client_context, tls_failure
 
 _log = logging.getLogger(__name__)
 
@@ -34,12 +40,14 @@ _CONNACK: Final = {132: 1, 133: 2, 136: 3, 134: 4, 135: 5}  # MQTT 5 reason code
 
 
 class _Client(paho.Client):
-    """The three things the original does on the wire that paho-mqtt has no public call for.
+    """What paho-mqtt has no public call for: three things that the original does on the wire, and TLS read in
+    somebody else's loop.
 
     Tests hold the bytes of each against the recordings, so that a change inside paho-mqtt is noticed.
     """
 
     on_pong: Callable[[], None]
+    on_tls_error: Callable[[ssl.SSLError], object]
 
     def publish_untracked(self, topic: str, payload: bytes) -> None:
         """PUBLISH with the constant packet id, neither tracked nor retransmitted (cloudsdk-protocol 2.3)."""
@@ -47,6 +55,24 @@ class _Client(paho.Client):
 
     def ping(self) -> None:
         self._send_pingreq()
+
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
+        """Read on while TLS holds bytes that it has decrypted already: no selector announces them."""
+        code = super().loop_read(max_packets)
+        while code == MQTTErrorCode.MQTT_ERR_SUCCESS and self._decrypted():
+            code = super().loop_read(max_packets)
+        return code
+
+    def _decrypted(self) -> int:
+        connection = self.socket()
+        return connection.pending() if isinstance(connection, ssl.SSLSocket) else 0
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        try:
+            return super()._sock_recv(bufsize)
+        except ssl.SSLError as exc:
+            self.on_tls_error(exc)
+            raise
 
     def _handle_pingresp(self) -> MQTTErrorCode:
         code = super()._handle_pingresp()
@@ -58,12 +84,19 @@ class MqttConnection(threading.Thread):
     """One MQTT connection from CONNECT to its end; `post` receives its events until `drop`."""
 
     def __init__(
-        self, effect: MqttConnect, *, constant_packet_id: bool, post: Callable[[Event], None]
+        self,
+        effect: MqttConnect,
+        *,
+        constant_packet_id: bool,
+        post: Callable[[Event], None],
+        tls: TlsSettings | None = None,
     ) -> None:
         super().__init__(name="mqtt", daemon=True)
         self._effect = effect
         self._constant_packet_id = constant_packet_id
         self._post_event = post
+        self._tls = tls
+        self._peer = f"{effect.address.host}:{effect.address.port}"
         self._dropped = False
         self._commands: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
         self._wake_read, self._wake_write = socket.socketpair()
@@ -87,6 +120,7 @@ class MqttConnection(threading.Thread):
         )
         client.on_disconnect = lambda *_: self._lost("connection closed")
         client.on_pong = lambda: self._post(MqttPong())
+        client.on_tls_error = self._tls_failed
         return client
 
     # --- called by the device's thread --------------------------------------------------------------
@@ -126,6 +160,22 @@ class MqttConnection(threading.Thread):
         self._post(MqttLost(reason))
         self._dropped = True
 
+    def _connect(self) -> None:
+        address = self._effect.address
+        if address.tls:
+            if self._tls is None:
+                raise TlsUnsupportedError(f"no TLS with {self._peer}: this firmware has none")
+            self._client.tls_set_context(client_context(self._tls, address.host))
+        self._client.connect(address.host, address.port, keepalive=self._effect.keepalive)
+
+    def _tls_failed(self, error: Exception) -> str:
+        """Say on the console what TLS refused; returns the reason of any failure."""
+        refusal = str(error) if isinstance(error, CloudSdkError) else tls_failure(error, self._peer)
+        if refusal is None:
+            return str(error)
+        self._post(ConsoleOutput(console.error("tls", refusal)))
+        return refusal
+
     def _on_connect(
         self, _client: object, _data: object, _flags: object, reason: Any, _props: object
     ) -> None:
@@ -135,12 +185,12 @@ class MqttConnection(threading.Thread):
             self._post(MqttRefused(_CONNACK.get(reason.value, reason.value)))
 
     def run(self) -> None:
-        address = self._effect.address
         try:
-            self._client.connect(address.host, address.port, keepalive=self._effect.keepalive)
-        except (OSError, ValueError) as exc:
-            _log.debug("cannot reach the broker: %s", exc)
-            self._post(MqttUnreachable(str(exc)))
+            self._connect()
+        except (OSError, ValueError, CloudSdkError) as exc:
+            reason = self._tls_failed(exc)
+            _log.debug("cannot reach the broker: %s", reason)
+            self._post(MqttUnreachable(reason))
         else:
             self._run_loop()
         finally:

@@ -1,15 +1,17 @@
 """The application on the board: RT-Thread's start-up lines, the ENV, the CloudSDK on top (console 2)."""
 
 import contextlib
+import os
 from collections.abc import Callable
 from typing import Final
 
 from cloudsdk import console
 from cloudsdk.client import CloudClient
-from cloudsdk.env import EnvError
+from cloudsdk.env import Env, EnvError
 from cloudsdk.limits import Limits
 from cloudsdk.port import Port
 from cloudsdk.profile import Profile
+from cloudsdk.sealed_env import SealedEnv
 from cloudsdk.session import Session, Storage
 from sim.board import Board
 from sim.bootloader.rt_ota import APP, FAL_VERSION
@@ -32,17 +34,32 @@ def kernel_banner(layout: BoardLayout) -> str:
 
 
 class Application:
-    """One run of the firmware in partition `app`, from the jump to the next reset."""
+    """One run of the firmware in partition `app`, from the jump to the next reset.
+
+    With `env_key` (32 bytes) the secrets in the ENV are sealed.
+    """
 
     def __init__(
-        self, board: Board, port: Port, *, profile: Profile, limits: Limits, write: Callable[[str], None]
+        self,
+        board: Board,
+        port: Port,
+        *,
+        profile: Profile,
+        limits: Limits,
+        write: Callable[[str], None],
+        env_key: bytes | None = None,
     ) -> None:
         self._board = board
         self._write = write
         self._started = False
         self._env = EasyFlashEnv(board.partition(ENV_PARTITION), console=self._print)
-        self.session = Session(port, Storage(board.partitions, self._env), profile=profile, limits=limits)
-        self.client = CloudClient(self.session, profile=profile, limits=limits, console=write)
+        store: Env = self._env
+        if env_key is not None:
+            store = SealedEnv(self._env, env_key, port.sn, random=os.urandom, console=self._print)
+        self.session = Session(port, Storage(board.partitions, store), profile=profile, limits=limits)
+        self.client = CloudClient(
+            self.session, profile=profile, limits=limits, console=write, tls=port.tls_for(profile)
+        )
 
     def start(self) -> None:
         """Everything before the SDK: kernel, drivers, ENV."""

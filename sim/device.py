@@ -9,6 +9,8 @@ from cloudsdk.limits import Limits
 from cloudsdk.port import Port
 from cloudsdk.profile import MANUAL, Profile
 from cloudsdk.session import Session
+from cloudsdk.tls import TlsSettings
+from cloudsdk.tls_context import client_context
 from sim.application import Application
 from sim.board import Board
 from sim.bootloader.outcome import BootOutcome, BootResult
@@ -32,7 +34,8 @@ class Dead:
 class Device:
     """Runs a board against a cloud. Reboots stay inside `run`; a loss of power leaves it as `PowerCut`.
 
-    `after_boot` sees every boot before the application starts and returns whether to go on.
+    `after_boot` sees every boot before the application starts and returns whether to go on. With `env_key`
+    (32 bytes) the secrets in the ENV are sealed. Raises `TlsUnsupportedError` and `TlsFileError`.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Device:
         limits: Limits | None = None,
         console: Callable[[str], None],
         after_boot: Callable[[BootResult], bool] = lambda _boot: True,
+        env_key: bytes | None = None,
     ) -> None:
         self._board = board
         self._port = port
@@ -51,6 +55,10 @@ class Device:
         self._limits = limits or Limits()
         self._console = console
         self._after_boot = after_boot
+        self._env_key = env_key
+        tls = port.tls_for(self._profile)
+        if tls is not None and tls != TlsSettings():
+            client_context(tls, "")  # a file that cannot be used is told before anything runs
         self._application: Application | None = None
         self._stopping = False
 
@@ -75,7 +83,12 @@ class Device:
             if not self._after_boot(result):
                 break
             application = Application(
-                self._board, self._port, profile=self._profile, limits=self._limits, write=self._console
+                self._board,
+                self._port,
+                profile=self._profile,
+                limits=self._limits,
+                write=self._console,
+                env_key=self._env_key,
             )
             self._application = application
             if self._stopping:

@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "board": ("sim.cli.board", "board"),
     "device": ("sim.cli.device", "device"),
     "rbl": ("sim.cli.rbl", "rbl"),
+    "certs": ("sim.cli.certs", "certs"),
 }
 #: Distribution that each optional import comes from -> the extra that installs it.
 _EXTRAS: Final = {"starlette": "cloud", "uvicorn": "cloud", "sqlalchemy": "cloud", "h11": "cloud"}
