@@ -1,5 +1,6 @@
 """`cloudsim board`: make a board directory, boot it, put files into its partitions and take them out."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +9,7 @@ import click
 
 from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.files import open_regular, replacing
+from cloudsdk.sealed_env import KEY_LENGTH, write_env_key
 from sim.board import create_board, open_board
 from sim.bootloader.outcome import BootOutcome, BootResult
 from sim.cli.board_env import env
@@ -178,6 +180,18 @@ def partitions(directory: Path, as_json: bool) -> None:
         return
     for line in table_lines(entries):
         click.echo(line)
+
+
+@board.command("env-key")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def env_key(file: Path, as_json: bool) -> None:
+    """Make a board key in FILE, for `cloudsim device run --env-key-file`. It replaces none."""
+    write_env_key(file, secrets.token_bytes(KEY_LENGTH))
+    if as_json:
+        echo_json({"file": str(file)})
+    else:
+        click.echo(f"made a board key in {file}")
 
 
 board.add_command(env)

@@ -11,12 +11,15 @@ from cloudsdk.errors import CloudSdkError
 from cloudsdk.limits import Limits
 from cloudsdk.port import Port
 from cloudsdk.profile import PROFILES, profile_named
+from cloudsdk.sealed_env import read_env_key
 from sim.board import open_board
 from sim.cli.output import echo_console
+from sim.cli.port_options import port_options
 from sim.device import Dead, Device
 
 REMEDY: Final = (
-    "check that the cloud is running, that the SN is added to the product, and ProductID and ProductKey"
+    "check that the cloud is running, that the SN is added to the product, ProductID and ProductKey, and with "
+    "https the certificates"
 )
 
 
@@ -39,16 +42,7 @@ def device() -> None:
 
 @device.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--sn", required=True, help="Serial number, as entered in the cloud.")
-@click.option("--product-id", required=True, help="ProductID, from the cloud.")
-@click.option(
-    "--product-key",
-    required=True,
-    envvar="CLOUDSIM_PRODUCT_KEY",
-    help="ProductKey; or set CLOUDSIM_PRODUCT_KEY.",
-)
-@click.option("--activation-url", required=True, help="http://host:port, or the whole URL.")
-@click.option("--mqtt-url", required=True, help="mqtt://host:port")
+@port_options
 @click.option("--profile", type=click.Choice(list(PROFILES)), default="manual", show_default=True)
 @click.option(
     "--activation-attempts",
@@ -57,21 +51,30 @@ def device() -> None:
     show_default=True,
     help="Give up after so many failed activations; 0 goes on for ever, as the original does.",
 )
+@click.option(
+    "--env-key-file",
+    type=click.Path(path_type=Path),
+    help="Board key of `cloudsim board env-key`: seal the secrets in the ENV.",
+)
 def run(
     directory: Path,
-    sn: str,
-    product_id: str,
-    product_key: str,
-    activation_url: str,
-    mqtt_url: str,
+    port: Port,
     profile: str,
     activation_attempts: int,
+    env_key_file: Path | None,
 ) -> None:
     """Run the board in DIR until Ctrl-C; its console goes to standard output."""
-    port = Port(sn, product_id, product_key, activation_url, mqtt_url)
+    env_key = read_env_key(env_key_file) if env_key_file is not None else None
     limits = Limits(activation_attempts=activation_attempts)
     with open_board(directory) as board:
-        running = Device(board, port, profile=profile_named(profile), limits=limits, console=echo_console)
+        running = Device(
+            board,
+            port,
+            profile=profile_named(profile),
+            limits=limits,
+            console=echo_console,
+            env_key=env_key,
+        )
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             running.stop()
@@ -85,5 +88,6 @@ def run(
     session = running.session
     if session is not None and session.activation_failures and not session.activated:
         raise NotActivatedError(
-            f"no activation for SN {sn!r} at {port.activation_url}: {session.last_activation_error}; {REMEDY}"
+            f"no activation for SN {port.sn!r} at {port.activation_url}: {session.last_activation_error}; "
+            f"{REMEDY}"
         )
