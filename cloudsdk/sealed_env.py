@@ -6,6 +6,7 @@ data, so that a value opens nowhere else.
 """
 
 import base64
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Final
@@ -24,6 +25,8 @@ SEALED: Final = frozenset({env.PASSWORD, env.DEVICE_KEY})
 _PREFIX: Final = "g1:"
 _NONCE: Final = 12  # bytes
 _TAG: Final = 16  # bytes
+_KEY_FILE: Final = 2 * KEY_LENGTH + 2  # bytes: the digits and a line end
+_KEY_TEXT: Final = re.compile(rb"[0-9A-Fa-f]{%d}\r?\n?" % (2 * KEY_LENGTH))
 
 
 class UnsealError(CloudSdkError):
@@ -115,19 +118,15 @@ def read_env_key(path: Path) -> bytes:
     """The board key in a file: 64 hexadecimal digits. Raises `EnvKeyError`, `UsageError` if unreadable."""
     try:
         with open_regular(path) as file:
-            content = file.read(2 * KEY_LENGTH + 3)  # with a line end, and one byte that is too much
+            content = file.read(_KEY_FILE + 1)
     except OSError as error:
         raise UsageError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
-    try:
-        key = bytes.fromhex(content.decode("ascii").strip())
-    except ValueError:
-        key = b""
-    if len(key) != KEY_LENGTH:
+    if not _KEY_TEXT.fullmatch(content):
         raise EnvKeyError(
             f"{str(path)!r} holds no board key of {2 * KEY_LENGTH} hexadecimal digits: "
             "make one with `cloudsim board env-key`"
         )
-    return key
+    return bytes.fromhex(content.decode())
 
 
 def write_env_key(path: Path, key: bytes) -> None:

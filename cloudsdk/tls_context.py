@@ -27,6 +27,9 @@ _REFUSALS: Final = {
 _REASONS: Final = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server wants a client certificate",
     "TLSV1_ALERT_PROTOCOL_VERSION": "the server wants another TLS version",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the server refuses, perhaps for want of a client certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the client certificate has expired",
+    "TLSV1_ALERT_UNKNOWN_CA": "the server does not know the CA of the client certificate",
     "UNSUPPORTED_PROTOCOL": "the server speaks only older TLS versions",
     "WRONG_VERSION_NUMBER": "the server does not speak TLS",
     "RECORD_LAYER_FAILURE": "the server does not speak TLS",

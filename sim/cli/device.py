@@ -18,8 +18,8 @@ from sim.cli.port_options import port_options
 from sim.device import Dead, Device
 
 REMEDY: Final = (
-    "check that the cloud is running, that the SN is added to the product, ProductID and ProductKey, and with "
-    "https the certificates"
+    "check that the cloud is running, that the SN is added to the product, ProductID and ProductKey, "
+    "and with https the certificates"
 )
 
 

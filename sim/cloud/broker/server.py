@@ -64,7 +64,12 @@ class EmbeddedBroker:
         loop = asyncio.get_running_loop()
         buffer = memoryview(bytearray(_READ_SIZE))
         self._server = await loop.create_server(
-            lambda: _Connection(self, self._limits, buffer), host, port, backlog=_LISTEN_BACKLOG, ssl=tls
+            lambda: _Connection(self, self._limits, buffer),
+            host,
+            port,
+            backlog=_LISTEN_BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=self._limits.connect_timeout if tls is not None else None,
         )
         self.port = self._server.sockets[0].getsockname()[1]
         self._sweep()
