@@ -6,9 +6,7 @@ data, so that a value opens nowhere else.
 """
 
 import base64
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import ClassVar, Final
 
 from cryptography.exceptions import InvalidTag
@@ -17,29 +15,19 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cloudsdk import console as lines
 from cloudsdk import env
 from cloudsdk.env import Env
-from cloudsdk.errors import CloudSdkError, UsageError
-from cloudsdk.files import PRIVATE, create_whole, open_regular
+from cloudsdk.env_key import KEY_LENGTH, EnvKeyError
+from cloudsdk.errors import CloudSdkError
 
-KEY_LENGTH: Final = 32  # bytes
 SEALED: Final = frozenset({env.PASSWORD, env.DEVICE_KEY})
 _PREFIX: Final = "g1:"
 _NONCE: Final = 12  # bytes
 _TAG: Final = 16  # bytes
-_KEY_FILE: Final = 2 * KEY_LENGTH + 2  # bytes: the digits and a line end
-_KEY_TEXT: Final = re.compile(rb"[0-9A-Fa-f]{%d}\r?\n?" % (2 * KEY_LENGTH))
 
 
 class UnsealError(CloudSdkError):
     """A variable that is not sealed with this key, for this name and SN."""
 
     code: ClassVar[str] = "env.unseal"
-
-
-class EnvKeyError(CloudSdkError):
-    """A file that holds no board key."""
-
-    code: ClassVar[str] = "env.key"
-    exit_status: ClassVar[int] = 2
 
 
 class SealedEnv:
@@ -112,23 +100,3 @@ class SealedEnv:
 
     def _context(self, key: str) -> bytes:
         return f"{key}\0{self._sn}".encode()
-
-
-def read_env_key(path: Path) -> bytes:
-    """The board key in a file: 64 hexadecimal digits. Raises `EnvKeyError`, `UsageError` if unreadable."""
-    try:
-        with open_regular(path) as file:
-            content = file.read(_KEY_FILE + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
-    if not _KEY_TEXT.fullmatch(content):
-        raise EnvKeyError(
-            f"{str(path)!r} holds no board key of {2 * KEY_LENGTH} hexadecimal digits: "
-            "make one with `cloudsim board env-key`"
-        )
-    return bytes.fromhex(content.decode())
-
-
-def write_env_key(path: Path, key: bytes) -> None:
-    """Write a new key file with mode 0600. Raises `UsageError` when there is one already."""
-    create_whole(path, key.hex().encode() + b"\n", mode=PRIVATE)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from cloudsdk.env_key import KEY_LENGTH, write_env_key
 from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.files import open_regular, replacing
-from cloudsdk.sealed_env import KEY_LENGTH, write_env_key
 from sim.board import create_board, open_board
 from sim.bootloader.outcome import BootOutcome, BootResult
 from sim.cli.board_env import env

@@ -7,11 +7,11 @@ from typing import Final
 
 import click
 
+from cloudsdk.env_key import read_env_key
 from cloudsdk.errors import CloudSdkError
 from cloudsdk.limits import Limits
 from cloudsdk.port import Port
 from cloudsdk.profile import PROFILES, profile_named
-from cloudsdk.sealed_env import read_env_key
 from sim.board import open_board
 from sim.cli.output import echo_console
 from sim.cli.port_options import port_options

@@ -27,8 +27,9 @@ from device_rig import (
 
 from cloudsdk import env
 from cloudsdk import events as ev
+from cloudsdk.env_key import EnvKeyError, read_env_key, write_env_key
 from cloudsdk.errors import UsageError
-from cloudsdk.sealed_env import EnvKeyError, SealedEnv, read_env_key, write_env_key
+from cloudsdk.sealed_env import SealedEnv
 from cloudsdk.session import Session, Storage
 from sim.application import ENV_PARTITION
 from sim.board import Board, make_board
