@@ -66,11 +66,11 @@ class HttpExchange(threading.Thread):
     ) -> None:
         super().__init__(name=effect.request, daemon=True)
         self.effect = effect
-        self._peer = ""  # host and port that TLS is spoken with
         self.cancelled = False
         self._limits = limits
         self._post = post
         self._tls = tls
+        self._peer = ""  # host and port that TLS is spoken with
         self._room = threading.Semaphore(AHEAD)
 
     def handled(self) -> None:

@@ -98,8 +98,8 @@ class Port:
 
 
 def _activation_url(url: str) -> str:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
@@ -109,11 +109,11 @@ def _activation_url(url: str) -> str:
 
 
 def _mqtt_address(url: str) -> MqttAddress:
-    parts = urlsplit(url)
     try:
-        port = parts.port or MQTT_PORTS.get(parts.scheme, 0)
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or MQTT_PORTS.get(parts.scheme, 0)
     except ValueError:
-        port = 0
-    if not parts.hostname or not port or parts.scheme not in MQTT_PORTS or parts.path.strip("/"):
+        host, port = None, 0
+    if not host or not port or parts.scheme not in MQTT_PORTS or parts.path.strip("/"):
         raise UsageError(f"MQTT URL {url!r} is not mqtt[s]://host[:port]")
-    return MqttAddress(parts.hostname, port, parts.scheme in _SECURE)
+    return MqttAddress(host, port, parts.scheme in _SECURE)

@@ -127,7 +127,7 @@ def _product_key(name: str, node: yaml.Node, folder: Path, surroundings: PortSur
     text = _text(name, node)
     if name == "product_key_env":
         if not surroundings.environment.get(text):
-            raise _LineError(_line(node), f"the environment variable {text} is not set")
+            raise _LineError(_line(node), "the environment variable it names is not set")
         return surroundings.environment[text]
     if name == "product_key_file":
         try:

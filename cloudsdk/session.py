@@ -27,7 +27,7 @@ from cloudsdk.shell.console_device import Console, ConsoleShell
 from cloudsdk.shell.remote import KEY_SIZE, Surroundings, parse_server
 from cloudsdk.shell.web_log import WebLog
 from cloudsdk.shell.web_shell import KEY_RETRY, WebShell
-from cloudsdk.upgrade_policy import UpgradeOffer
+from cloudsdk.upgrade_policy import SHORTEST_WAIT, UpgradeOffer
 
 SDK_VERSION: Final = "2.0.0"
 INITIAL_VERSION: Final = "0.0"
@@ -534,6 +534,7 @@ class Session:
         offer = UpgradeOffer(task.version, firmware.type, firmware.file_version, UpgradeMode(mode))
         answer = self._port.may_upgrade(offer)
         if answer.begin:
+            self._asked = ""
             return True
         text = f"Upgrade {offer.partition} {offer.version} is {offer.mode.name.lower()}: {answer.reason}"
         if offer.mode is not UpgradeMode.SILENT and text != self._asked:
@@ -541,7 +542,7 @@ class Session:
             self._asked = text
         if answer.again_after is not None:
             self._asking = True
-            self._emit(ev.StartTimer(_UPGRADE_ASK, answer.again_after))
+            self._emit(ev.StartTimer(_UPGRADE_ASK, max(SHORTEST_WAIT, answer.again_after)))
         return False
 
     def _ask_again(self) -> None:

@@ -1,5 +1,6 @@
 """What a device's TLS needs to know: pure data, carried out by `cloudsdk.tls_context`."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +10,7 @@ from typing import ClassVar, Final
 from cloudsdk.errors import CloudSdkError, UsageError
 
 MAX_SERVER_NAME: Final = 253  # characters of a DNS name (RFC 1035 2.3.4, without the root)
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 
 
 class TlsUnsupportedError(CloudSdkError):
@@ -47,5 +48,13 @@ class TlsSettings:
         if (self.client_cert is None) != (self.client_key is None):
             raise UsageError("a client certificate and its key go together: give both or none")
         name = self.server_name
-        if name is not None and (len(name) > MAX_SERVER_NAME or not _NAME.fullmatch(name)):
+        if name is not None and not _is_host(name):
             raise UsageError(f"TLS server name {name!r} is neither a host name nor an IP address")
+
+
+def _is_host(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return len(name) <= MAX_SERVER_NAME and _HOST_NAME.fullmatch(name) is not None
+    return True

@@ -13,7 +13,8 @@ from typing import Final
 from cloudsdk.errors import UsageError
 from cloudsdk.ota.task import UpgradeMode
 
-LONGEST_WAIT: Final = 3600.0  # seconds; a clock may be set meanwhile
+SHORTEST_WAIT: Final = 1.0  # seconds until an offer is put again, whatever the answer says
+LONGEST_WAIT: Final = 3600.0  # seconds that a window waits in one go; a clock may be set meanwhile
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """Ports as YAML files: what they give, and the exact line about what they cannot be."""
 
 import json
+import re
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,7 +119,7 @@ def test_file_may_leave_things_to_others(path: Path) -> None:
             ", line 2",
             "product_key and product_key_env: leave one out",
         ),
-        ("product_key_env: NOSUCH\n", ", line 1", "the environment variable NOSUCH is not set"),
+        ("product_key_env: NOSUCH\n", ", line 1", "the environment variable it names is not set"),
         ("product_key_file: nosuch\n", ", line 1", "cannot read 'nosuch': No such file or directory"),
         ("tls: on\n", ", line 1", "tls has to be lines of `name: value`"),
         ("tls:\n  key: x\n", ", line 2", "tls has no 'key', but ca, client_cert, client_key, minimum, "),
@@ -161,6 +163,33 @@ def test_values_no_device_could_hold(path: Path) -> None:
     (path.parent / "long.key").write_text("k" * 1000)
     with pytest.raises(UsageError, match="ProductKey must be 1 to 36"):
         load(path, PLAIN.replace(f"product_key: {KEY}", "product_key_file: long.key"))
+
+
+@pytest.mark.parametrize("url", ["http://[", "https://", "http://a:b", "http://a:0", "mqtts://a", "", "a"])
+def test_urls_that_cannot_be(path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match=r"is not http\[s\]://"):
+        load(path, PLAIN.replace("http://10.0.0.5:8090", f"'{url}x'" if not url else f"'{url}'"))
+
+
+@pytest.mark.parametrize("url", ["mqtts://[", "mqtts://", "mqtt://a:b", "mqtt://a/b", "https://a", "a"])
+def test_mqtt_urls_that_cannot_be(path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match=r"is not mqtt\[s\]://"):
+        load(path, PLAIN.replace("mqtt://10.0.0.5", f"'{url}'"))
+
+
+def test_examples_of_the_manual_work(path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/port.md").read_text()
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (path.parent / "product.key").write_text(KEY)
+    port = load(path, example)
+    assert port.tls.minimum is TlsVersion.V1_3
+    (code,) = re.findall(r"^```py\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "port.md", "exec"), names)  # noqa: S102 - our own text
+    lamp = names["Lamp"](port.sn, port.product_id, port.product_key, port.activation_url, port.mqtt_url)
+    lamp.is_lit = True
+    answer = lamp.may_upgrade(UpgradeOffer("1.1", "app", "2.0.0", UpgradeMode.OPTIONAL))
+    assert answer.again_after == 600
 
 
 def test_file_that_cannot_be_read(path: Path) -> None:

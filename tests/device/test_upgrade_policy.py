@@ -15,6 +15,7 @@ from cloudsdk.upgrade_policy import (
     BEGIN,
     DECLINED,
     LONGEST_WAIT,
+    SHORTEST_WAIT,
     Answer,
     DailyWindow,
     Rule,
@@ -134,6 +135,12 @@ def test_postponed_offer_is_put_again_after_its_time() -> None:
     found.driver.fire(ASK)
     assert begun(found)
     assert found.port.hooks == ["start"]
+
+
+def test_answer_that_wants_to_be_asked_at_once_has_to_wait_a_little() -> None:
+    found = device(UpgradePolicy(optional=Owner([postponed(-5)])))
+    found.driver.message(offer(OPTIONAL))
+    assert found.driver.timers[ASK] == SHORTEST_WAIT
 
 
 def test_silent_waits_without_a_line() -> None:
