@@ -1,18 +1,17 @@
 """`cloudsim board`: make a board directory, boot it, put files into its partitions and take them out."""
 
-import secrets
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from cloudsdk.env_key import KEY_LENGTH, write_env_key
 from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.files import open_regular, replacing
 from sim.board import create_board, open_board
 from sim.bootloader.outcome import BootOutcome, BootResult
 from sim.cli.board_env import env
+from sim.cli.board_key import env_key
 from sim.cli.keys import GivenKeys, key_options
 from sim.cli.output import echo_console, echo_json, json_option
 from sim.flash.fal import table_lines
@@ -182,16 +181,5 @@ def partitions(directory: Path, as_json: bool) -> None:
         click.echo(line)
 
 
-@board.command("env-key")
-@click.argument("file", type=click.Path(path_type=Path))
-@json_option
-def env_key(file: Path, as_json: bool) -> None:
-    """Make a board key in FILE, for `cloudsim device run --env-key-file`. It replaces none."""
-    write_env_key(file, secrets.token_bytes(KEY_LENGTH))
-    if as_json:
-        echo_json({"file": str(file)})
-    else:
-        click.echo(f"made a board key in {file}")
-
-
 board.add_command(env)
+board.add_command(env_key)
