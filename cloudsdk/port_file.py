@@ -202,8 +202,8 @@ def _mapping(node: yaml.Node, what: str, known: tuple[str, ...]) -> dict[str, ya
 
 
 def _text(name: str, node: yaml.Node) -> str:
-    if not isinstance(node, yaml.ScalarNode) or not node.value:
-        raise _LineError(_line(node), f"{name} has to be one value")
+    if not isinstance(node, yaml.ScalarNode) or not node.value or not node.value.isprintable():
+        raise _LineError(_line(node), f"{name} has to be one printable value")
     return str(node.value)
 
 
