@@ -20,6 +20,10 @@ class Profile:
     checks_resumed_body: bool
     #: A server that only dribbles is given up after a deadline (3.3: only a silent socket is, in 2.0.0).
     has_deadlines: bool
+    #: There is TLS: `https` and `mqtts` (summary: none in 2.0.0).
+    has_tls: bool
+    #: The port is asked before a download begins (3.1: the mode makes no difference in 2.0.0).
+    heeds_upgrade_mode: bool
     #: Of the messages queued while one packet is handled only the first is sent (2.3 item 1).
     one_publish_per_packet: bool
     #: Every PUBLISH carries packet id 1 and is never tracked (2.3 item 2, as recorded).
@@ -53,6 +57,8 @@ V2_0_0: Final = Profile(
     resume_survives_reset=False,
     checks_resumed_body=False,
     has_deadlines=False,
+    has_tls=False,
+    heeds_upgrade_mode=False,
     one_publish_per_packet=True,
     constant_packet_id=True,
     compares_stored_length=True,
@@ -72,6 +78,8 @@ MANUAL: Final = Profile(
     resume_survives_reset=True,
     checks_resumed_body=True,
     has_deadlines=True,
+    has_tls=True,
+    heeds_upgrade_mode=True,
     one_publish_per_packet=False,
     constant_packet_id=False,
     compares_stored_length=False,
