@@ -21,6 +21,7 @@ from cloudsdk.profile import Profile
 from cloudsdk.route import Route, direct
 from cloudsdk.session import Session
 from cloudsdk.tcp_transport import TcpConnection
+from cloudsdk.tls import TlsSettings
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class CloudClient:
     """Runs one `Session` until the board is reset or stopped; a loss of power passes through as exception.
 
     Connections take `route`. Several devices may share `loop`, which has to outlive `run`; without one, the
-    client has its own.
+    client has its own. Without `tls`, a URL that needs it is refused.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class CloudClient:
         clock: Callable[[], float] = time.monotonic,
         route: Route = direct,
         loop: IoLoop | None = None,
+        tls: TlsSettings | None = None,
     ) -> None:
         self.crashed_thread = ""
         self._session = session
@@ -64,6 +66,7 @@ class CloudClient:
         self._route = route
         self._shared_loop = loop
         self._loop: IoLoop  # during `run`
+        self._tls = tls
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._deadlines: dict[str, float] = {}
         self._mqtt: MqttConnection | None = None
@@ -161,7 +164,7 @@ class CloudClient:
             case ev.StopTimer(name):
                 self._deadlines.pop(name, None)
             case ev.HttpRequest():
-                exchange = HttpExchange(effect, self._limits, self._post_http, self._route)
+                exchange = HttpExchange(effect, self._limits, self._post_http, self._route, self._tls)
                 self._exchanges[effect.request] = exchange
                 exchange.start()
             case ev.HttpCancel(request):
@@ -207,6 +210,7 @@ class CloudClient:
             constant_packet_id=self._profile.constant_packet_id,
             post=lambda event: self._queue.put((connection, event)),
             route=self._route,
+            tls=self._tls,
         )
         self._mqtt = connection
         connection.start()

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 
 from cloudsdk.errors import UsageError
 
+PRIVATE: Final = 0o600  # mode of a file that holds secrets
 _DESCRIPTORS: Final = "/proc/self/fd"
 
 
@@ -61,6 +62,27 @@ def _unnamed(folder: Path) -> BinaryIO | None:
     with suppress(AttributeError, OSError):
         return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
     return None
+
+
+def create_whole(target: Path, content: bytes, mode: int = 0o644) -> None:
+    """Make a new file, which appears with all of its content or not at all.
+
+    Raises `UsageError` when there is one already, which stays as it is, or the place does not allow it.
+    """
+    temporary = target.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, target)  # refuses to replace, other than a rename
+    except FileExistsError:
+        raise UsageError(f"{target} exists already: choose another name or remove it") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {target}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def open_regular(path: Path) -> BinaryIO:

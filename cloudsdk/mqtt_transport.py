@@ -2,6 +2,7 @@
 
 import logging
 import selectors
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -9,7 +10,10 @@ from typing import Any, Final
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from cloudsdk import console
+from cloudsdk.errors import CloudSdkError
 from cloudsdk.events import (
+    ConsoleOutput,
     Event,
     MqttConnect,
     MqttConnected,
@@ -22,6 +26,8 @@ from cloudsdk.events import (
 )
 from cloudsdk.io_loop import Connection, IoLoop
 from cloudsdk.route import Link, Route
+from cloudsdk.tls import TlsSettings, TlsUnsupportedError
+from cloudsdk.tls_context import client_context, tls_failure
 
 _log = logging.getLogger(__name__)
 
@@ -32,12 +38,14 @@ _CONNACK: Final = {132: 1, 133: 2, 136: 3, 134: 4, 135: 5}  # MQTT 5 reason code
 
 
 class _Client(paho.Client):
-    """The three things the original does on the wire that paho-mqtt has no public call for.
+    """What paho-mqtt has no public call for: three things that the original does on the wire, and TLS read in
+    somebody else's loop.
 
     Tests hold the bytes of each against the recordings, so that a change inside paho-mqtt is noticed.
     """
 
     on_pong: Callable[[], None]
+    on_tls_error: Callable[[ssl.SSLError], object]
 
     def publish_untracked(self, topic: str, payload: bytes) -> None:
         """PUBLISH with the constant packet id, neither tracked nor retransmitted (cloudsdk-protocol 2.3)."""
@@ -45,6 +53,24 @@ class _Client(paho.Client):
 
     def ping(self) -> None:
         self._send_pingreq()
+
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
+        """Read on while TLS holds bytes that it has decrypted already: no selector announces them."""
+        code = super().loop_read(max_packets)
+        while code == MQTTErrorCode.MQTT_ERR_SUCCESS and self._decrypted():
+            code = super().loop_read(max_packets)
+        return code
+
+    def _decrypted(self) -> int:
+        connection = self.socket()
+        return connection.pending() if isinstance(connection, ssl.SSLSocket) else 0
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        try:
+            return super()._sock_recv(bufsize)
+        except ssl.SSLError as exc:
+            self.on_tls_error(exc)
+            raise
 
     def _handle_pingresp(self) -> MQTTErrorCode:
         code = super()._handle_pingresp()
@@ -66,6 +92,7 @@ class MqttConnection:
         constant_packet_id: bool,
         post: Callable[[Event], None],
         route: Route,
+        tls: TlsSettings | None = None,
     ) -> None:
         self.closed = threading.Event()  # the socket is
         self._effect = effect
@@ -73,6 +100,8 @@ class MqttConnection:
         self._constant_packet_id = constant_packet_id
         self._post_event = post
         self._route = route
+        self._tls = tls
+        self._peer = f"{effect.address.host}:{effect.address.port}"
         self._dropped = False
         self._socket: Connection | None = None  # while the loop watches it
         self._client = self._make_client()
@@ -94,6 +123,7 @@ class MqttConnection:
         )
         client.on_disconnect = lambda *_: self._lost("connection closed")
         client.on_pong = lambda: self._post(MqttPong())
+        client.on_tls_error = self._tls_failed
         return client
 
     # --- called by the device's thread --------------------------------------------------------------
@@ -124,14 +154,13 @@ class MqttConnection:
     # --- the connecting thread ----------------------------------------------------------------------
 
     def _connect(self) -> None:
-        address = self._effect.address
         try:
-            host, port = self._route(Link.MQTT, address.host, address.port)
-            self._client.connect(host, port, keepalive=self._effect.keepalive)
-        except (OSError, ValueError) as exc:
-            _log.debug("cannot reach the broker: %s", exc)
+            self._open()
+        except (OSError, ValueError, CloudSdkError) as exc:
+            reason = self._tls_failed(exc)
+            _log.debug("cannot reach the broker: %s", reason)
             self.closed.set()
-            self._post(MqttUnreachable(str(exc)))
+            self._post(MqttUnreachable(reason))
             return
         connection = self._client.socket()
         if connection is None:
@@ -140,6 +169,15 @@ class MqttConnection:
         elif not self._loop.call(lambda: self._adopt(connection)):
             connection.close()
             self.closed.set()
+
+    def _open(self) -> None:
+        address = self._effect.address
+        if address.tls:
+            if self._tls is None:
+                raise TlsUnsupportedError(f"no TLS with {self._peer}: this firmware has none")
+            self._client.tls_set_context(client_context(self._tls, address.host))
+        host, port = self._route(Link.MQTT, address.host, address.port)
+        self._client.connect(host, port, keepalive=self._effect.keepalive)
 
     # --- the loop's thread --------------------------------------------------------------------------
 
@@ -188,6 +226,16 @@ class MqttConnection:
         if self._client.want_write():
             wanted |= selectors.EVENT_WRITE
         self._loop.watch(connection, wanted, self)
+
+    # --- either of the two --------------------------------------------------------------------------
+
+    def _tls_failed(self, error: Exception) -> str:
+        """Say on the console what TLS refused; returns the reason of any failure."""
+        refusal = str(error) if isinstance(error, CloudSdkError) else tls_failure(error, self._peer)
+        if refusal is None:
+            return str(error)
+        self._post(ConsoleOutput(console.error("tls", refusal)))
+        return refusal
 
     def _post(self, event: Event) -> None:
         if not self._dropped:

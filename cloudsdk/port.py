@@ -10,9 +10,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from cloudsdk.errors import UsageError
+from cloudsdk.profile import Profile
+from cloudsdk.tls import TlsSettings, TlsUnsupportedError
+from cloudsdk.upgrade_policy import Answer, UpgradeOffer, UpgradePolicy
 
 ACTIVATION_PATH: Final = "/devices/active"
-MQTT_SCHEMES: Final = ("mqtt", "tcp")
+MQTT_PORTS: Final = {"mqtt": 1883, "tcp": 1883, "mqtts": 8883}  # by scheme
+_SECURE: Final = ("https", "mqtts")
 MAX_SN: Final = 32  # characters (cloudsdk-protocol fixture table)
 MAX_PRODUCT_ID: Final = 16
 MAX_PRODUCT_KEY: Final = 36
@@ -31,6 +35,7 @@ class MqttAddress:
 
     host: str
     port: int
+    tls: bool = False
 
 
 @dataclass(slots=True)
@@ -38,7 +43,8 @@ class Port:
     """One device's port. Subclass it to hook into OTA.
 
     `activation_url` may be the whole URL or only `http://host:port`; `mqtt_url` is `mqtt://host[:port]`
-    (`tcp://` is the same). Raises `UsageError` for values no device could hold.
+    (`tcp://` is the same). `https` and `mqtts` go by `tls`. Raises `UsageError` for values no device could
+    hold.
     """
 
     sn: str
@@ -46,6 +52,8 @@ class Port:
     product_key: str = field(repr=False)
     activation_url: str
     mqtt_url: str
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    policy: UpgradePolicy = field(default_factory=UpgradePolicy)
     #: Refuse a task with a firmware that is older than what is installed, or that cannot be compared with it.
     refuse_downgrade: bool = False
 
@@ -64,6 +72,25 @@ class Port:
     def mqtt_address(self) -> MqttAddress:
         return _mqtt_address(self.mqtt_url)
 
+    def tls_for(self, profile: Profile) -> TlsSettings | None:
+        """The TLS of a firmware that follows `profile`; None if it has none.
+
+        Raises `TlsUnsupportedError` when this port asks for it all the same.
+        """
+        if profile.has_tls:
+            return self.tls
+        urls = (self.activation_url, self.mqtt_url)
+        if self.tls != TlsSettings() or any(urlsplit(url).scheme in _SECURE for url in urls):
+            raise TlsUnsupportedError(
+                f"profile {profile.name} has no TLS: use http:// and mqtt:// and no TLS settings, "
+                "or profile manual"
+            )
+        return None
+
+    def may_upgrade(self, offer: UpgradeOffer) -> Answer:
+        """Called before a download begins, where the profile heeds `upgrade_mode`. Must not wait."""
+        return self.policy.answer(offer)
+
     def ota_start(self) -> None:
         """Called once when a download begins, before anything is erased."""
 
@@ -73,22 +100,22 @@ class Port:
 
 
 def _activation_url(url: str) -> str:
-    parts = urlsplit(url)
     try:
-        usable = parts.scheme == "http" and parts.hostname and parts.port != 0
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(f"activation URL {url!r} is not http://host[:port][/path]")
-    return url if parts.path.strip("/") else f"http://{parts.netloc}{ACTIVATION_PATH}"
+        raise UsageError(f"activation URL {url!r} is not http[s]://host[:port][/path]")
+    return url if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}{ACTIVATION_PATH}"
 
 
 def _mqtt_address(url: str) -> MqttAddress:
-    parts = urlsplit(url)
     try:
-        port = parts.port or 1883
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or MQTT_PORTS.get(parts.scheme, 0)
     except ValueError:
-        port = 0
-    if parts.scheme not in MQTT_SCHEMES or not parts.hostname or not port or parts.path.strip("/"):
-        raise UsageError(f"MQTT URL {url!r} is not mqtt://host[:port]")
-    return MqttAddress(parts.hostname, port)
+        host, port = None, 0
+    if not host or not port or parts.scheme not in MQTT_PORTS or parts.path.strip("/"):
+        raise UsageError(f"MQTT URL {url!r} is not mqtt[s]://host[:port]")
+    return MqttAddress(host, port, parts.scheme in _SECURE)

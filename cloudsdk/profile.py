@@ -32,6 +32,10 @@ class Profile:
     unsaved_result_blocks: bool
     #: A cloud that sends the same task for ever is obeyed in silence (3.2).
     ignores_frozen_cloud: bool
+    #: There is TLS: `https` and `mqtts` (summary: none in 2.0.0).
+    has_tls: bool
+    #: The port is asked before a download begins (3.1: the mode makes no difference in 2.0.0).
+    heeds_upgrade_mode: bool
     #: Of the messages queued while one packet is handled only the first is sent (2.3 item 1).
     one_publish_per_packet: bool
     #: Every PUBLISH carries packet id 1 and is never tracked (2.3 item 2, as recorded).
@@ -71,6 +75,8 @@ V2_0_0: Final = Profile(
     reports_uninstalled=True,
     unsaved_result_blocks=True,
     ignores_frozen_cloud=True,
+    has_tls=False,
+    heeds_upgrade_mode=False,
     one_publish_per_packet=True,
     constant_packet_id=True,
     compares_stored_length=True,
@@ -96,6 +102,8 @@ MANUAL: Final = Profile(
     reports_uninstalled=False,
     unsaved_result_blocks=False,
     ignores_frozen_cloud=False,
+    has_tls=True,
+    heeds_upgrade_mode=True,
     one_publish_per_packet=False,
     constant_packet_id=False,
     compares_stored_length=False,

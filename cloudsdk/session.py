@@ -22,7 +22,7 @@ from cloudsdk.limits import Limits
 from cloudsdk.ota.attempts import Attempts, fingerprint
 from cloudsdk.ota.download import HTTP_OK, USER_AGENT, Download, DownloadContext, Outcome
 from cloudsdk.ota.rt_ota import RtOta
-from cloudsdk.ota.task import UPGRADE_MODES, OtaTask, TaskError, TaskFirmware, parse_task
+from cloudsdk.ota.task import UPGRADE_MODES, OtaTask, TaskError, TaskFirmware, UpgradeMode, parse_task
 from cloudsdk.ota.version import is_older
 from cloudsdk.port import OtaStatus, Port
 from cloudsdk.profile import MANUAL, Profile
@@ -30,6 +30,7 @@ from cloudsdk.shell.console_device import SHELL_PAUSE, Console, ConsoleShell
 from cloudsdk.shell.remote import KEY_SIZE, Surroundings, parse_server
 from cloudsdk.shell.web_log import WebLog
 from cloudsdk.shell.web_shell import KEY_RETRY, WebShell
+from cloudsdk.upgrade_policy import SHORTEST_WAIT, UpgradeOffer
 
 SDK_VERSION: Final = "2.0.0"
 INITIAL_VERSION: Final = "0.0"
@@ -40,6 +41,7 @@ _ACTIVATION_RETRY: Final = "activation-retry"
 _ACTIVATION_DEADLINE: Final = "activation-deadline"
 _DOWNLOAD_RETRY: Final = "download-retry"
 _DOWNLOAD_STALL: Final = "download-stall"
+_UPGRADE_ASK: Final = "upgrade-ask"
 _MQTT_RECONNECT: Final = "mqtt-reconnect"
 _MQTT_ANSWER: Final = "mqtt-answer"
 _MQTT_SILENCE: Final = "mqtt-silence"
@@ -116,6 +118,8 @@ class Session:
         self._activation_pause = Backoff(limits.activation_retry, limits.retry_longest, constant=constant)
         self._mqtt_pause = Backoff(limits.mqtt_reconnect, limits.mqtt_reconnect_longest, constant=constant)
         self._download_pause = Backoff(limits.download_retry, limits.retry_longest, constant=constant)
+        self._asking = False  # the timer of an offer that waits runs
+        self._asked = ""  # what was last printed about an offer that waits
         self._handlers: dict[int, Callable[[Received], bool]] = {
             DataPoint.VERSION_QUERY: self._on_version_query,
             DataPoint.OTA_TASK: self._on_task,
@@ -128,6 +132,7 @@ class Session:
             _ACTIVATION_DEADLINE: self._activation_timeout,
             _DOWNLOAD_RETRY: self._retry_download,
             _DOWNLOAD_STALL: self._check_progress,
+            _UPGRADE_ASK: self._ask_again,
             _MQTT_RECONNECT: self._connect_mqtt,
             _MQTT_ANSWER: self._no_answer,
             _MQTT_SILENCE: self._ping,
@@ -547,13 +552,17 @@ class Session:
             self._refuse(task, reason)
             return True
         self._task = task
+        self._stop_asking()
+        return self._carry_out(task)
+
+    def _carry_out(self, task: OtaTask) -> bool:
         for firmware in task.firmwares:
             if firmware.upgrade_mode not in UPGRADE_MODES:
                 self._text(console.error("cld.mqtt", f"Input upgrade mode({firmware.upgrade_mode}) error !"))
             if self._installed(firmware.type) != firmware.file_version:
                 if self._was_tried_enough(task, firmware):
                     self._refuse(task, f"{firmware.type} {firmware.file_version} cannot be installed")
-                else:
+                elif self._may_begin(task, firmware):
                     self._begin_download(firmware)
                 return True
         self._notice_unchanged(task)
@@ -600,6 +609,37 @@ class Session:
                     "cld.ota", f"Device OTA task({task.version}) came {self._unchanged} times unchanged !"
                 )
             )
+
+    # --- an offer that waits (3.1) ------------------------------------------------------------------
+
+    def _may_begin(self, task: OtaTask, firmware: TaskFirmware) -> bool:
+        """Ask the port. What it does not want now stays open until the timer or the cloud offers it again."""
+        mode = firmware.upgrade_mode
+        if self._download is not None or not self._profile.heeds_upgrade_mode or mode not in UPGRADE_MODES:
+            return True
+        offer = UpgradeOffer(task.version, firmware.type, firmware.file_version, UpgradeMode(mode))
+        answer = self._port.may_upgrade(offer)
+        if answer.begin:
+            self._asked = ""
+            return True
+        text = f"Upgrade {offer.partition} {offer.version} is {offer.mode.name.lower()}: {answer.reason}"
+        if offer.mode is not UpgradeMode.SILENT and text != self._asked:
+            self._text(console.info("cld.ota", text))
+            self._asked = text
+        if answer.again_after is not None:
+            self._asking = True
+            self._emit(ev.StartTimer(_UPGRADE_ASK, max(SHORTEST_WAIT, answer.again_after)))
+        return False
+
+    def _ask_again(self) -> None:
+        self._asking = False
+        if self._task is not None and self._download is None:
+            self._carry_out(self._task)
+
+    def _stop_asking(self) -> None:
+        if self._asking:
+            self._asking = False
+            self._emit(ev.StopTimer(_UPGRADE_ASK))
 
     def _set_is_complete(self, version: str) -> bool:
         values = {env.DEVICE_VERSION: version}

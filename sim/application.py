@@ -1,19 +1,21 @@
 """The application on the board: RT-Thread's start-up lines, the ENV, msh, the CloudSDK on top (console 2)."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from cloudsdk import console
 from cloudsdk.client import CloudClient, Exit
-from cloudsdk.env import EnvError
+from cloudsdk.env import Env, EnvError
 from cloudsdk.io_loop import IoLoop
 from cloudsdk.limits import Limits
 from cloudsdk.ota.rt_ota import HazardError
 from cloudsdk.port import Port
 from cloudsdk.profile import Profile
 from cloudsdk.route import Route, direct
+from cloudsdk.sealed_env import SealedEnv
 from cloudsdk.session import Session, Storage, application_ota
 from sim import boot_log
 from sim.board import Board
@@ -34,7 +36,8 @@ class Application:
     """One run of the firmware in the application partition, from the jump to the next reset.
 
     `clock` gives seconds, from any start. `commands` are the console's besides the board's own. `on_prompt`
-    is told whether the console waits for input of the serial port.
+    is told whether the console waits for input of the serial port. With `env_key` (32 bytes) the secrets in
+    the ENV are sealed, and the console's own commands show them so.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Application:
         on_prompt: Callable[[bool], None] = lambda _waits: None,
         route: Route = direct,
         loop: IoLoop | None = None,
+        env_key: bytes | None = None,
     ) -> None:
         self._board = board
         self._kernel = board.layout.kernel
@@ -57,6 +61,9 @@ class Application:
         self._started = False
         start = clock()
         self._env = EasyFlashEnv(board.partition(ENV_PARTITION), console=self._print)
+        store: Env = self._env
+        if env_key is not None:
+            store = SealedEnv(self._env, env_key, port.sn, random=os.urandom, console=self._print)
         self._ota = application_ota(board.partitions, self._print)
         self._running = RunningBoard(
             board.layout,
@@ -73,14 +80,20 @@ class Application:
         self._shell = BoardShell(self._running, table, self._print, on_prompt)
         self.session = Session(
             port,
-            Storage(board.partitions, self._env),
+            Storage(board.partitions, store),
             profile=profile,
             limits=limits,
             make_ota=lambda _partitions, _write: self._ota,
             shell=self._shell,
         )
         self.client = CloudClient(
-            self.session, profile=profile, limits=limits, console=write, route=route, loop=loop
+            self.session,
+            profile=profile,
+            limits=limits,
+            console=write,
+            route=route,
+            loop=loop,
+            tls=port.tls_for(profile),
         )
 
     def start(self) -> None:

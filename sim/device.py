@@ -13,6 +13,8 @@ from cloudsdk.port import Port
 from cloudsdk.profile import MANUAL, Profile
 from cloudsdk.route import Route, direct
 from cloudsdk.session import Session
+from cloudsdk.tls import TlsSettings
+from cloudsdk.tls_context import client_context
 from sim.application import Application
 from sim.board import Board
 from sim.boot_log import bootloader_flash
@@ -41,7 +43,8 @@ class Device:
 
     `after_boot` sees every boot before the application starts and returns whether to go on. `commands` are
     those of the console besides the board's own; raises `CommandTableError` for names that are taken. `route`
-    and `loop` are those of `CloudClient`.
+    and `loop` are those of `CloudClient`. With `env_key` (32 bytes) the secrets in the ENV are sealed. Raises
+    `TlsUnsupportedError` and `TlsFileError`.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Device:
         clock: Callable[[], float] = time.monotonic,
         route: Route = direct,
         loop: IoLoop | None = None,
+        env_key: bytes | None = None,
     ) -> None:
         command_table((*board_commands(board.layout.kernel), *commands))
         self._board = board
@@ -69,6 +73,10 @@ class Device:
         self._clock = clock
         self._route = route
         self._loop = loop
+        self._env_key = env_key
+        tls = port.tls_for(self._profile)
+        if tls is not None and tls != TlsSettings():
+            client_context(tls, "")  # a file that cannot be used is told before anything runs
         self._application: Application | None = None
         self._stopping = False
         self._changed = threading.Condition()  # guards the two below
@@ -129,6 +137,7 @@ class Device:
                 on_prompt=self._prompt,
                 route=self._route,
                 loop=self._loop,
+                env_key=self._env_key,
             )
             self._application = application
             if self._stopping:

@@ -121,8 +121,8 @@ class Journal:
             or not is_blank(consumed)
         ):
             return None
-        # The last step is asked for again even when it is there: the server has to confirm the body, which may
-        # have changed since, before it is handed over.
+        # The last step is asked for again even when it is there: before the package is handed over the server
+        # has to confirm the body, which may have changed since.
         offset = min(self._checkpoints(), (self._total - 1) // self.step) * self.step
         if offset == 0:
             return None

@@ -13,6 +13,7 @@ from sim.boot_log import bootloader_flash
 from sim.bootloader.outcome import BootOutcome, BootResult
 from sim.cli.board_env import env
 from sim.cli.board_images import export_images, import_image
+from sim.cli.board_key import env_key
 from sim.cli.board_layout import import_layout, validate
 from sim.cli.board_map import show_map
 from sim.cli.board_options import board_directory
@@ -191,5 +192,5 @@ def partitions(directory: Path, as_json: bool) -> None:
         click.echo(line)
 
 
-for command in (import_layout, validate, export_images, import_image, show_map, env):
+for command in (import_layout, validate, export_images, import_image, show_map, env, env_key):
     board.add_command(command)

@@ -45,6 +45,7 @@ _data = click.option(
     help="Directory of the cloud's state.",
 )
 _product = click.option("--product", required=True, help="Name or ProductID.")
+_file = click.Path(path_type=Path)
 _any_product = click.option("--product", help="Only of this product: name or ProductID.")
 
 
@@ -64,13 +65,31 @@ def cloud() -> None:
 @click.option("--mqtt-port", type=click.IntRange(0, 65535), default=1883, show_default=True)
 @click.option("--broker", type=click.Choice(["embedded", "mosquitto"]), default="embedded", show_default=True)
 @click.option("--public-url", help="URL under which devices reach the HTTP port, if not host and port.")
+@click.option("--tls-cert", type=_file, help="Certificate (PEM): HTTP and MQTT with TLS. Needs --tls-key.")
+@click.option("--tls-key", type=_file, help="Its key (PEM).")
+@click.option("--tls-client-ca", type=_file, help="Devices must show a certificate of this CA (PEM).")
 def serve(
-    data: Path, as_json: bool, host: str, http_port: int, mqtt_port: int, broker: Any, public_url: str | None
+    data: Path,
+    as_json: bool,
+    host: str,
+    http_port: int,
+    mqtt_port: int,
+    broker: Any,
+    public_url: str | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
 ) -> None:
     """Run the cloud until SIGINT or SIGTERM. Port 0 takes any free port."""
     from sim.cloud.server import CloudConfig, CloudServer
+    from sim.cloud.tls import ServerTls
 
-    server = CloudServer(CloudConfig(data, host, http_port, mqtt_port, broker, public_url))
+    tls = None
+    if tls_cert is not None and tls_key is not None:
+        tls = ServerTls(tls_cert, tls_key, tls_client_ca)
+    elif tls_cert is not None or tls_key is not None or tls_client_ca is not None:
+        raise UsageError("TLS needs --tls-cert and --tls-key, both")
+    server = CloudServer(CloudConfig(data, host, http_port, mqtt_port, broker, public_url, tls))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.request_stop())
     server.start()
@@ -314,7 +333,7 @@ def _admin(data: Path) -> "Iterator[Admin]":
     directory = DataDir(data)
     endpoint = directory.endpoint()
     if endpoint is not None:
-        with contextlib.closing(AdminClient(endpoint.http_url, endpoint.admin_token)) as client:
+        with contextlib.closing(AdminClient(endpoint.admin_url, endpoint.admin_token)) as client:
             if client.healthy(endpoint.instance):
                 yield client
                 return

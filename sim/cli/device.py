@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from cloudsdk.env_key import read_env_key
 from cloudsdk.errors import CloudSdkError
 from cloudsdk.limits import Limits
 from cloudsdk.port import Port
@@ -20,6 +21,7 @@ from sim.board import open_board
 from sim.cli.command_file import load_commands
 from sim.cli.faults import GivenFaults, fault_options
 from sim.cli.output import echo_console
+from sim.cli.port_options import port_options
 from sim.cli.terminal import serial_port
 from sim.device import Dead, Device
 from sim.faults.network import FaultProxy, require_loopback
@@ -27,7 +29,8 @@ from sim.faults.network import FaultProxy, require_loopback
 _log = logging.getLogger(__name__)
 
 REMEDY: Final = (
-    "check that the cloud is running, that the SN is added to the product, and ProductID and ProductKey"
+    "check that the cloud is running, that the SN is added to the product, ProductID and ProductKey, "
+    "and with https the certificates"
 )
 
 
@@ -50,16 +53,7 @@ def device() -> None:
 
 @device.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--sn", required=True, help="Serial number, as entered in the cloud.")
-@click.option("--product-id", required=True, help="ProductID, from the cloud.")
-@click.option(
-    "--product-key",
-    required=True,
-    envvar="CLOUDSIM_PRODUCT_KEY",
-    help="ProductKey; or set CLOUDSIM_PRODUCT_KEY.",
-)
-@click.option("--activation-url", required=True, help="http://host:port, or the whole URL.")
-@click.option("--mqtt-url", required=True, help="mqtt://host:port")
+@port_options
 @click.option("--profile", type=click.Choice(list(PROFILES)), default="manual", show_default=True)
 @click.option(
     "--activation-attempts",
@@ -67,6 +61,11 @@ def device() -> None:
     default=3,
     show_default=True,
     help="Give up after so many failed activations; 0 goes on for ever, as the original does.",
+)
+@click.option(
+    "--env-key-file",
+    type=click.Path(path_type=Path),
+    help="Board key of `cloudsim board env-key`: seal the secrets in the ENV.",
 )
 @click.option(
     "--commands",
@@ -79,13 +78,10 @@ def device() -> None:
 @fault_options
 def run(
     directory: Path,
-    sn: str,
-    product_id: str,
-    product_key: str,
-    activation_url: str,
-    mqtt_url: str,
+    port: Port,
     profile: str,
     activation_attempts: int,
+    env_key_file: Path | None,
     command_file: Path | None,
     console: bool,
     faults: GivenFaults,
@@ -95,8 +91,8 @@ def run(
     On a terminal the console is interactive and Ctrl-C is the board's: leave with Ctrl-] or two Ctrl-C
     within a second. From a pipe or file, each line is typed when the console waits for one.
     """
+    env_key = read_env_key(env_key_file) if env_key_file is not None else None
     commands = load_commands(command_file) if command_file is not None else ()
-    port = Port(sn, product_id, product_key, activation_url, mqtt_url)
     limits = Limits(activation_attempts=activation_attempts)
     with _route(port, faults) as route, open_board(directory) as board:
         running = Device(
@@ -107,6 +103,7 @@ def run(
             console=echo_console,
             commands=commands,
             route=route,
+            env_key=env_key,
         )
 
         def stop(_number: int, _frame: FrameType | None) -> None:
@@ -122,7 +119,8 @@ def run(
     session = running.session
     if session is not None and session.activation_failures and not session.activated:
         raise NotActivatedError(
-            f"no activation for SN {sn!r} at {port.activation_url}: {session.last_activation_error}; {REMEDY}"
+            f"no activation for SN {port.sn!r} at {port.activation_url}: {session.last_activation_error}; "
+            f"{REMEDY}"
         )
 
 

@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "proxy": ("sim.cli.proxy", "proxy"),
     "rbl": ("sim.cli.rbl", "rbl"),
     "powercut": ("sim.cli.powercut", "powercut"),
+    "certs": ("sim.cli.certs", "certs"),
 }
 #: Distribution that each optional import comes from -> the extra that installs it.
 _EXTRAS: Final = {"starlette": "cloud", "uvicorn": "cloud", "sqlalchemy": "cloud", "h11": "cloud"}

@@ -27,13 +27,14 @@ PRIVATE_FILE: Final = 0o600
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What a running server tells local tools. `instance` is new at every start."""
+    """What a running server tells local tools. `instance` is new at every start, `admin_url` is for them."""
 
     pid: int
     instance: str
     http_url: str
     activation_url: str
     mqtt_url: str
+    admin_url: str
     broker: str
     admin_token: str = field(repr=False)
 

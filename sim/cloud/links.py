@@ -9,6 +9,7 @@ from sim.cloud.broker import EmbeddedBroker
 from sim.cloud.errors import ListenError, PortInUseError
 from sim.cloud.messages import Outgoing, publish_prefix, subscribe_prefix
 from sim.cloud.service import Service
+from sim.cloud.tls import ServerTls
 from sim.cloud.worker import Worker
 
 
@@ -74,8 +75,9 @@ class EmbeddedLink:
     Client id and user name are the DeviceID; a device uses nothing but its own topics.
     """
 
-    def __init__(self, events: DeviceEvents) -> None:
+    def __init__(self, events: DeviceEvents, tls: ServerTls | None = None) -> None:
         self._events = events
+        self._tls = tls
         self._broker = EmbeddedBroker(self)
         self._topics: dict[str, Topics] = {}
 
@@ -84,8 +86,9 @@ class EmbeddedLink:
         return self._broker.port
 
     async def start(self, host: str, port: int) -> None:
+        context = self._tls.context() if self._tls is not None else None
         try:
-            await self._broker.start(host, port)
+            await self._broker.start(host, port, context)
         except OSError as exc:
             raise listen_error(host, port, "--mqtt-port", exc) from exc
 

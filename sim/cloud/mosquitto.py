@@ -30,6 +30,7 @@ from sim.cloud.errors import MosquittoFailedError, MosquittoMissingError
 from sim.cloud.links import DeviceEvents, listen_error
 from sim.cloud.messages import Outgoing
 from sim.cloud.service import Service
+from sim.cloud.tls import ServerTls
 from sim.cloud.worker import Worker
 
 START_TIMEOUT: Final = 10.0  # seconds until Mosquitto must listen
@@ -37,6 +38,7 @@ RELOAD_TIMEOUT: Final = 5.0  # seconds until it must have read the password file
 STOP_TIMEOUT: Final = 5.0  # seconds between SIGTERM and SIGKILL
 MAX_PACKET: Final = 65_536  # bytes
 MAX_QUEUED: Final = 100_000  # messages it keeps for the cloud while a fleet comes online at once
+OWN_HOST: Final = "127.0.0.1"  # of the cloud's own connection where devices need certificates
 KEEPALIVE: Final = 30  # seconds, of the cloud's own connection
 QUEUE: Final = 1000  # messages of devices that wait for the database; then Mosquitto keeps them
 
@@ -98,10 +100,17 @@ def access_rules(cloud_user: str) -> str:
     )
 
 
-def configuration(host: str, port: int, directory: Path) -> str:
-    """The configuration file. `directory` holds the password and ACL files."""
+def configuration(
+    host: str, port: int, directory: Path, tls: ServerTls | None = None, own_port: int | None = None
+) -> str:
+    """The configuration file. `directory` holds the password and ACL files.
+
+    With `tls`, the cloud itself connects to `own_port` of this machine, which needs no certificates.
+    """
     lines = [
         f"listener {port} {host}",
+        *(_tls_lines(tls) if tls is not None else ()),
+        *((f"listener {own_port} {OWN_HOST}",) if own_port is not None else ()),
         "use_username_as_clientid true",
         "allow_anonymous false",
         "allow_zero_length_clientid false",
@@ -125,10 +134,28 @@ def configuration(host: str, port: int, directory: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _tls_lines(tls: ServerTls) -> list[str]:
+    lines = [
+        f"certfile {tls.certificate.absolute()}",
+        f"keyfile {tls.key.absolute()}",
+        "tls_version tlsv1.2",  # the oldest
+    ]
+    if tls.client_ca is not None:
+        lines += [f"cafile {tls.client_ca.absolute()}", "require_certificate true"]
+    return lines
+
+
 class MosquittoLink:
     """A `DeviceBroker` that is a Mosquitto process with its files in `directory`."""
 
-    def __init__(self, directory: Path, events: DeviceEvents, service: Service, worker: Worker) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        events: DeviceEvents,
+        service: Service,
+        worker: Worker,
+        tls: ServerTls | None = None,
+    ) -> None:
         self._directory = directory
         self._events = events
         self._service = service
@@ -136,6 +163,7 @@ class MosquittoLink:
         self._user = f"cloud-{secrets.token_hex(8)}"
         self._password = secrets.token_hex(16)
         self._lines: dict[str, str] = {}  # password lines by DeviceID
+        self._tls = tls
         self._port = 0
         self._process: asyncio.subprocess.Process | None = None
         self._client: paho.Client | None = None
@@ -155,10 +183,15 @@ class MosquittoLink:
     async def start(self, host: str, port: int) -> None:
         program = find_mosquitto()
         self._port = _free_port(host, port)
+        own_port = None
+        if self._tls is not None:
+            self._tls.context()  # says what is wrong with a file more exactly than Mosquitto
+            own_port = _free_port(OWN_HOST, 0)
         await self._write_logins()
         write_private(self._directory / "acl", access_rules(self._user).encode())
         config = self._directory / "mosquitto.conf"
-        write_private(config, configuration(host, self._port, self._directory).encode())
+        text = configuration(host, self._port, self._directory, self._tls, own_port)
+        write_private(config, text.encode())
         guard = (sys.executable, "-I", str(Path(__file__).with_name("orphan.py")), str(os.getpid()))
         self._process = await asyncio.create_subprocess_exec(
             *guard, program, "-c", str(config), stderr=asyncio.subprocess.PIPE, start_new_session=True
@@ -167,7 +200,7 @@ class MosquittoLink:
             self._log_reader = asyncio.create_task(self._read_log())
             self._handler = asyncio.create_task(self._handle_events())
             await self._until(self._running, START_TIMEOUT, "does not start")
-            await self._connect(host)
+            await self._connect(*((host, self._port) if own_port is None else (OWN_HOST, own_port)))
         except BaseException:
             await self.stop()
             raise
@@ -277,7 +310,7 @@ class MosquittoLink:
 
     # The cloud's own connection
 
-    async def _connect(self, host: str) -> None:
+    async def _connect(self, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()
 
@@ -305,7 +338,7 @@ class MosquittoLink:
         client.on_message = on_message
         self._client = client
         try:
-            await asyncio.to_thread(client.connect, host, self._port, KEEPALIVE)
+            await asyncio.to_thread(client.connect, host, port, KEEPALIVE)
         except OSError as exc:
             raise MosquittoFailedError(f"mosquitto cannot be reached: {exc}") from exc
         client.loop_start()

@@ -6,8 +6,9 @@ import logging
 import os
 import secrets
 import socket
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -22,10 +23,12 @@ from sim.cloud.errors import CloudError
 from sim.cloud.links import DeviceBroker, DeviceEvents, EmbeddedLink, listen_error
 from sim.cloud.mosquitto import MosquittoLink
 from sim.cloud.service import Service
+from sim.cloud.tls import ServerTls
 from sim.cloud.worker import Worker
 
 MAX_PUBLIC_URL: Final = 160  # characters; the rest of the 255 of a firmware URL is token and name
 STOP_TIMEOUT: Final = 2  # seconds a firmware download may go on when the server stops
+_LOCAL: Final = "127.0.0.1"
 _BACKLOG: Final = 2048  # connections that wait to be accepted
 _WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound to
 
@@ -37,7 +40,8 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class CloudConfig:
     """`public_url` is what devices reach the HTTP port under; without one, host and port are used.
-    Port 0 takes any free port. Raises `UsageError` when it cannot be."""
+    Port 0 takes any free port. `tls` is for devices, over HTTP and MQTT; the tools on this machine then have
+    a port of their own without. Raises `UsageError` when it cannot be."""
 
     data: Path
     host: str = "127.0.0.1"
@@ -45,6 +49,7 @@ class CloudConfig:
     mqtt_port: int = 1883
     broker: BrokerKind = "embedded"
     public_url: str | None = None
+    tls: ServerTls | None = None
 
     def __post_init__(self) -> None:
         if self.public_url is not None:
@@ -80,7 +85,7 @@ class CloudServer:
 
     def __init__(self, config: CloudConfig) -> None:
         self.config = config
-        self.http_url = self.activation_url = self.mqtt_url = ""
+        self.http_url = self.activation_url = self.mqtt_url = self.admin_url = ""
         self.admin_token = secrets.token_urlsafe(32)
         self._instance = secrets.token_hex(8)
         self._thread: threading.Thread | None = None
@@ -150,27 +155,33 @@ class CloudServer:
             stack.callback(worker.close)
             service = await worker.run(Service, data)
             stack.push_async_callback(worker.run, service.close)
-            self._name_addresses(listener.getsockname()[1])
+            listeners = [listener]
+            if config.tls is not None:
+                config.tls.context()  # uvicorn would say less about a file it cannot use
+                listeners.append(stack.enter_context(_listen(_LOCAL, 0)))
+            self._name_addresses(listener.getsockname()[1], listeners[-1].getsockname()[1])
             await worker.run(service.begin, (config.public_url or self.http_url).rstrip("/"))
             broker = _broker(config, data, service, worker)
             await broker.start(config.host, config.mqtt_port)
             stack.push_async_callback(broker.stop)
-            self.mqtt_url = f"mqtt://{_url_host(config.host)}:{broker.port}"
+            scheme = "mqtt" if config.tls is None else "mqtts"
+            self.mqtt_url = f"{scheme}://{_url_host(config.host)}:{broker.port}"
             app = CloudApp(service, worker, broker, admin_token=self.admin_token, instance=self._instance)
-            http = _Uvicorn(_uvicorn_config(app))
-            serving = asyncio.create_task(http.serve(sockets=[listener]))
-            stack.push_async_callback(_stop_http, http, serving)
+            serving = [
+                await stack.enter_async_context(_serving(app, own, tls))
+                for own, tls in zip(listeners, (config.tls, None), strict=False)
+            ]
             stack.enter_context(data.announced(self._endpoint()))
             ready.set()
             await self._until_stop(self._stop, serving, broker)
 
     async def _until_stop(
-        self, stop: asyncio.Event, serving: "asyncio.Task[None]", broker: DeviceBroker
+        self, stop: asyncio.Event, serving: "Sequence[asyncio.Task[None]]", broker: DeviceBroker
     ) -> None:
         wanted = asyncio.create_task(stop.wait())
         failed = asyncio.create_task(broker.failed())
         try:
-            done, _ = await asyncio.wait({wanted, failed, serving}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({wanted, failed, *serving}, return_when=asyncio.FIRST_COMPLETED)
             if wanted not in done:
                 for task in done:
                     task.result()  # raises the broker's error
@@ -180,11 +191,13 @@ class CloudServer:
             failed.cancel()
             await asyncio.gather(wanted, failed, return_exceptions=True)
 
-    def _name_addresses(self, http_port: int) -> None:
+    def _name_addresses(self, http_port: int, admin_port: int) -> None:
         host = self.config.host
         if host in _WILDCARDS and self.config.public_url is None:
             _log.warning("devices elsewhere cannot download from 127.0.0.1: give --public-url")
-        self.http_url = f"http://{_url_host(host)}:{http_port}"
+        scheme = "http" if self.config.tls is None else "https"
+        self.http_url = f"{scheme}://{_url_host(host)}:{http_port}"
+        self.admin_url = self.http_url if self.config.tls is None else f"http://{_LOCAL}:{admin_port}"
         self.activation_url = self.http_url + ACTIVATION_PATH
 
     def _endpoint(self) -> Endpoint:
@@ -194,6 +207,7 @@ class CloudServer:
             http_url=self.http_url,
             activation_url=self.activation_url,
             mqtt_url=self.mqtt_url,
+            admin_url=self.admin_url,
             broker=self.config.broker,
             admin_token=self.admin_token,
         )
@@ -202,11 +216,13 @@ class CloudServer:
 def _broker(config: CloudConfig, data: DataDir, service: Service, worker: Worker) -> DeviceBroker:
     events = DeviceEvents(service, worker)
     if config.broker == "mosquitto":
-        return MosquittoLink(data.mosquitto, events, service, worker)
-    return EmbeddedLink(events)
+        return MosquittoLink(data.mosquitto, events, service, worker, config.tls)
+    return EmbeddedLink(events, config.tls)
 
 
-def _uvicorn_config(app: CloudApp) -> uvicorn.Config:
+def _uvicorn_config(app: CloudApp, tls: ServerTls | None) -> uvicorn.Config:
+    files = (tls.certificate, tls.key, tls.client_ca) if tls is not None else (None, None, None)
+    certificate, key, client_ca = files
     return uvicorn.Config(
         app.asgi,
         http="h11",  # keeps the case of header names (cloudsdk-protocol 1.3)
@@ -217,7 +233,23 @@ def _uvicorn_config(app: CloudApp) -> uvicorn.Config:
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=STOP_TIMEOUT,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+        ssl_ca_certs=client_ca and str(client_ca),
+        ssl_cert_reqs=ssl.CERT_NONE if client_ca is None else ssl.CERT_REQUIRED,
     )
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    app: CloudApp, listener: socket.socket, tls: ServerTls | None
+) -> "AsyncIterator[asyncio.Task[None]]":
+    http = _Uvicorn(_uvicorn_config(app, tls))
+    serving = asyncio.create_task(http.serve(sockets=[listener]))
+    try:
+        yield serving
+    finally:
+        await _stop_http(http, serving)
 
 
 async def _stop_http(http: uvicorn.Server, serving: "asyncio.Task[None]") -> None:

@@ -134,23 +134,51 @@ def test_nothing_is_done_after_the_reset_was_asked_for(device: Bench) -> None:
     assert device.board.partition("download").read(0, len(APP.data)) == package_on_flash
 
 
-def test_second_task_in_the_message_that_ends_in_a_reset_does_not_touch_the_package(device: Bench) -> None:
-    """A break point behind the last byte makes the task itself end in the reset."""
+@pytest.fixture
+def complete() -> Bench:
+    """Power was lost when every byte of APP was on flash, and none of them handed over."""
+    device = bench()
+    device.driver.online()
     device.driver.message(task(APP.element()))
     board = device.board
     download = board.partition("download")
     board.power.arm(lambda _index, each: CutMoment.BEFORE if each.offset == download.offset else None)
+    request = device.driver.request
+    device.driver.handle(ev.HttpOpened(request.request, 200, {"etag": '"a"'}))
     with pytest.raises(PowerCut):
-        serve(device, APP)
+        feed(device, request, APP.body)
     board.power.disarm()
     board.power.restore()
     again = bench(board=board)
     again.driver.online()
+    return again
+
+
+def test_server_confirms_a_complete_download_before_it_is_handed_over(complete: Bench) -> None:
     (element,) = json.loads(task(APP.element()))["data"]
-    again.driver.message(json.dumps({"data": [element, element]}).encode())
-    assert isinstance(again.driver.effects[-1], ev.Reset)
-    assert not again.driver.has(ev.HttpRequest)
-    assert download.read(0, len(APP.data)) == APP.data
+    complete.driver.message(json.dumps({"data": [element, element]}).encode())
+    request = complete.driver.request
+    start = (len(APP.body) - 1) // PIECE * PIECE
+    assert dict(request.headers)["Range"] == f"bytes={start}-"
+    assert dict(request.headers)["If-Range"] == '"a"'
+    size = len(APP.body)
+    fields = {"etag": '"a"', "content-range": f"bytes {start}-{size - 1}/{size}"}
+    complete.driver.handle(ev.HttpOpened(request.request, 206, fields))
+    feed(complete, request, APP.body[start:])
+    assert isinstance(complete.driver.effects[-1], ev.Reset)
+    assert complete.board.partition("download").read(0, len(APP.data)) == APP.data
+
+
+def test_other_build_of_the_same_version_replaces_a_complete_download(complete: Bench) -> None:
+    raw = application("2.0.0", len(APP.data) - 96)
+    other = package("app", "2.0.0", raw[:-4] + b"new!")
+    assert len(other.data) == len(APP.data)
+    complete.driver.message(task(APP.element()))
+    request = complete.driver.request
+    complete.driver.handle(ev.HttpOpened(request.request, 200, {"etag": '"b"'}))
+    feed(complete, request, other.body)
+    assert isinstance(complete.driver.effects[-1], ev.Reset)
+    assert complete.board.partition("download").read(0, len(other.data)) == other.data
 
 
 def test_task_sent_twice_starts_one_download(device: Bench) -> None:
@@ -220,7 +248,10 @@ def test_result_that_cannot_be_stored_blocks_ota_until_the_reboot_in_v2_0_0(prof
     assert not device.driver.has(ev.Reset)
     device.env.full = False
     device.driver.message(task(APP.element()))
-    assert not device.driver.has(ev.HttpRequest)  # in `manual` the package is there already
+    assert device.driver.has(ev.HttpRequest) == (profile is MANUAL)
+    if profile is MANUAL:  # the package is there already, its end has to be confirmed
+        assert "Range" in dict(device.driver.request.headers)
+        serve(device, APP)
     assert device.driver.has(ev.Reset) == (profile is MANUAL)
     assert device.port.hooks == (["start", "end 1", "start", "end 0"] if profile is MANUAL else ["start"])
 

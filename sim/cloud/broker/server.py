@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import logging
 import secrets
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -53,14 +54,22 @@ class EmbeddedBroker:
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._all_closed = asyncio.Event()
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen on an address; port 0 takes any free one, `port` tells which. Raises OSError as it comes."""
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Listen on an address, with TLS if given; port 0 takes any free one, `port` tells which.
+
+        Raises OSError as it comes.
+        """
         if self._server is not None:
             raise RuntimeError("the broker is already listening")
         loop = asyncio.get_running_loop()
         buffer = memoryview(bytearray(_READ_SIZE))
         self._server = await loop.create_server(
-            lambda: _Connection(self, self._limits, buffer), host, port, backlog=_LISTEN_BACKLOG
+            lambda: _Connection(self, self._limits, buffer),
+            host,
+            port,
+            backlog=_LISTEN_BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=self._limits.connect_timeout if tls is not None else None,
         )
         self.port = self._server.sockets[0].getsockname()[1]
         self._sweep()

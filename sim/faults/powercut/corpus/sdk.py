@@ -30,6 +30,11 @@ class _BySize(Download):
     def _current_identity(self) -> Identity:
         return Identity(self._context.device_id, "", "", self.firmware.file_size)
 
+    def _take_up_journal(self, identity: Identity) -> None:
+        super()._take_up_journal(identity)
+        if self._journal is not None and self._offset and self._offset + self._journal.step >= self._total:
+            self._offset = self._total
+
 
 def _subject(make_session: Callable[..., Session], planted: bool, *, packages: int = 1) -> Upgrade:
     app = app_package()
@@ -57,7 +62,7 @@ DEFECTS: Final = (
     ),
     Defect(
         name="break-point-by-size",
-        mistake="a break point is taken for that of any package of the same size",
+        mistake="a break point is taken for that of any package of its size, a complete one without asking",
         where=_WHERE,
         expected=frozenset({Verdict.SILENT_CORRUPTION}),
         subject=partial(_subject, partial(Session, make_download=_BySize), packages=2),
