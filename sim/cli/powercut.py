@@ -18,6 +18,7 @@ from cloudsdk.errors import UsageError
 from cloudsdk.files import replacing
 from sim.cli.main import EXIT_INTERRUPTED
 from sim.cli.output import echo_console, echo_json, json_option
+from sim.cli.powercut_corpus import run_corpus_command
 from sim.cli.powercut_subject import subject_options
 from sim.faults.powercut import jobs as sweeps
 from sim.faults.powercut.html_report import html_report
@@ -118,6 +119,7 @@ def _given(name: str) -> bool:
     help="Processes that share the work.",
 )
 @click.option("--replay", metavar="ID", help="Run one point of a sweep and print its console.")
+@click.option("--corpus", is_flag=True, help="Show that planted defects are found, in place of a sweep.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page for people.")
 @click.option("--junit", "xml", type=click.Path(path_type=Path), help="Write JUnit XML for CI.")
 @json_option
@@ -129,6 +131,7 @@ def powercut(
     options: SweepOptions,
     jobs: int,
     replay: str | None,
+    corpus: bool,
     html: Path | None,
     xml: Path | None,
     as_json: bool,
@@ -137,6 +140,8 @@ def powercut(
 
     The board is a copy of the one in DIR, or a new one. The exit status is 1 when it does not always recover.
     """
+    if corpus:
+        run_corpus_command(context, as_json=as_json)
     if replay is not None:
         context.exit(_replay(subject, options, Schedule.parse(replay), as_json))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is known is reported

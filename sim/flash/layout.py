@@ -117,10 +117,14 @@ class LayoutDraft:
 
 
 def with_bootloader(layout: BoardLayout, kind: str) -> BoardLayout:
-    """The same board with another bootloader, its options the defaults. Raises `LayoutError`."""
+    """The same board with another bootloader, its options the defaults. Raises `LayoutError`.
+
+    QBoot is built for the region the board's application runs from.
+    """
     if kind == layout.bootloader.kind:
         return layout
-    return replace(layout, bootloader=replace(layout.bootloader, kind=kind, qboot=None))
+    qboot = QbootFacts(code_region=layout.app.link_address & 0xFF000000) if kind == "qboot" else None
+    return replace(layout, bootloader=replace(layout.bootloader, kind=kind, qboot=qboot))
 
 
 def load_board(name_or_path: str | Path) -> BoardLayout:

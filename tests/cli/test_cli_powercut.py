@@ -235,3 +235,12 @@ def test_interrupted_sweep_prints_what_it_knows(tmp_path: Path, jobs: int, numbe
     assert "interrupted" in (tmp_path / "p.html").read_text()
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_corpus_prints_the_detection_rate(cli: Cli) -> None:
+    result = cli("powercut", "--corpus")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.search(r"^(\d+) of \1 planted defects detected \(100 %\), \d+ power cuts$", result.stdout, re.M)
+    facts = json.loads(cli("powercut", "--corpus", "--json").stdout)
+    assert facts["detected"] == facts["total"] == len(facts["defects"]) >= 12
+    assert all(each["control_clean"] and each["first"] for each in facts["defects"])
