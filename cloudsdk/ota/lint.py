@@ -77,11 +77,12 @@ class PartitionFacts:
 
 @dataclass(frozen=True, slots=True)
 class BoardFacts:
-    """The board a package is meant for. `link_address` is the bus address of the `app` partition."""
+    """The board a package is meant for. `link_address` is the bus address of its application's partition."""
 
     bootloader: Bootloader
     partitions: tuple[PartitionFacts, ...]
     link_address: int
+    app: str = APP  # name of that partition
 
     def find(self, name: str) -> PartitionFacts | None:
         return next((entry for entry in self.partitions if entry.name == name), None)
@@ -358,7 +359,7 @@ def _check_content(
         yield from _check_padding(reader, header)
     except CodecError as error:  # behind the firmware, where `verify` does not look
         yield _warning("padding-odd", str(error))
-    if header.name_text == APP:
+    if header.name_text == board.app:
         yield from _check_vectors(_first_bytes(package, key, iv), board)
     if header.encryption is Encryption.AES256 and key == DEFAULT_KEY:
         yield _note(
@@ -433,7 +434,7 @@ def _first_bytes(package: Package, key: bytes | None, iv: bytes | None) -> bytes
 
 def _check_vectors(first: bytes, board: BoardFacts) -> Iterator[Finding]:
     stack, reset, _, hard_fault = VECTORS.unpack(first)
-    partition = board.find(APP)
+    partition = board.find(board.app)
     start = board.link_address
     end = start + (partition.size if partition is not None else 0)
     place = f"0x{start:08x} to 0x{end:08x}"

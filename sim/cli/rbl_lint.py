@@ -6,7 +6,6 @@ from typing import Any, Final, cast, get_args
 
 import click
 
-from cloudsdk.errors import UsageError
 from cloudsdk.ota.compare import compare
 from cloudsdk.ota.errors import LintError
 from cloudsdk.ota.header import printable
@@ -24,20 +23,19 @@ _NUMBERS_IN_DECIMAL: Final = {"timestamp", "raw_size", "body_size"}
 
 
 def board_facts(layout: BoardLayout, bootloader: str | None = None) -> BoardFacts:
-    """What lint wants to know of a board. Raises `UsageError` for a bootloader it does not know."""
-    kind = bootloader or layout.bootloader.kind
-    if kind not in _BOOTLOADERS:
-        raise UsageError(
-            f"board {layout.name} has bootloader {kind!r}: give --bootloader {' or '.join(_BOOTLOADERS)}"
-        )
+    """What lint wants to know of a board; a bootloader with an option takes what it takes without."""
+    kind = bootloader or layout.bootloader.kind.partition("+")[0]
     devices = {device.name: device for device in layout.devices}
     partitions = tuple(
         PartitionFacts(
-            entry.name, entry.length, devices[entry.device].block_size, devices[entry.device].program_unit
+            entry.name,
+            entry.length,
+            devices[entry.device].largest_block(entry.offset, entry.length),
+            devices[entry.device].program_unit,
         )
         for entry in layout.partitions
     )
-    return BoardFacts(cast(Bootloader, kind), partitions, layout.app.link_address)
+    return BoardFacts(cast(Bootloader, kind), partitions, layout.app.link_address, layout.app.partition)
 
 
 @click.command()
