@@ -30,6 +30,8 @@ class Profile:
     reports_uninstalled: bool
     #: A download whose result cannot be saved blocks OTA until the next boot (3.6).
     unsaved_result_blocks: bool
+    #: A task found installed while a download retries leaves that download without a URL (3.2).
+    complete_set_clears_url: bool
     #: A cloud that sends the same task for ever is obeyed in silence (3.2).
     ignores_frozen_cloud: bool
     #: There is TLS: `https` and `mqtts` (summary: none in 2.0.0).
@@ -74,6 +76,7 @@ V2_0_0: Final = Profile(
     installs_forever=True,
     reports_uninstalled=True,
     unsaved_result_blocks=True,
+    complete_set_clears_url=True,
     ignores_frozen_cloud=True,
     has_tls=False,
     heeds_upgrade_mode=False,
@@ -101,6 +104,7 @@ MANUAL: Final = Profile(
     installs_forever=False,
     reports_uninstalled=False,
     unsaved_result_blocks=False,
+    complete_set_clears_url=False,
     ignores_frozen_cloud=False,
     has_tls=True,
     heeds_upgrade_mode=True,

@@ -6,7 +6,7 @@ asked for with `StartTimer`, so the core needs no clock of its own.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -566,6 +566,8 @@ class Session:
                     self._begin_download(firmware)
                 return True
         self._notice_unchanged(task)
+        if self._download is not None and self._profile.complete_set_clears_url:
+            self._download.replace(replace(self._download.firmware, file_url=""))
         return self._set_is_complete(task.version)
 
     def _installed(self, partition: str) -> str:

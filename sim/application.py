@@ -23,6 +23,7 @@ from sim.bootloader.rt_ota import FAL_VERSION
 from sim.console import BoardShell, RunningBoard
 from sim.flash.easyflash import EasyFlashEnv
 from sim.msh.boards import board_commands
+from sim.msh.builtin.ota import ota
 from sim.msh.commands import Command
 from sim.msh.faults import stack_overrun
 from sim.msh.kernel import banner, is_kernel_4
@@ -76,7 +77,7 @@ class Application:
             start_cloud=lambda: self.session.start(),
             network_ready=self._network_ready,
         )
-        table = (*board_commands(self._kernel), *commands)
+        table = (*board_commands(self._kernel), ota, *commands)
         self._shell = BoardShell(self._running, table, self._print, on_prompt)
         self.session = Session(
             port,

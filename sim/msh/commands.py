@@ -97,11 +97,12 @@ CommandFunction = Callable[[Context, Sequence[str]], Iterator[int] | None]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One row of the command table."""
+    """One row of the command table. `help` shows it if it is `listed`."""
 
     name: str
     description: str
     run: CommandFunction
+    listed: bool = True
 
 
 def command(name: str, description: str) -> Callable[[CommandFunction], Command]:

@@ -232,7 +232,7 @@ class Shell:
 
 def help_text(commands: Sequence[Command]) -> str:
     """What `help` prints (console 5)."""
-    rows = "".join(f"{each.name:<16} - {each.description}\n" for each in commands)
+    rows = "".join(f"{each.name:<16} - {each.description}\n" for each in commands if each.listed)
     return f"RT-Thread shell commands:\n{rows}\n"
 
 

@@ -242,6 +242,16 @@ def test_flash_and_env_are_the_board_s() -> None:
     assert console.board.partition("download").read(0, 4) == b"\xff" * 4
 
 
+def test_ota_info_shows_what_is_installed_and_help_does_not_list_it() -> None:
+    console = Console().online()
+    shown = console.type(b"ota info\r")
+    assert [line.split()[:4] + line.split()[5:] for line in shown.splitlines()[2:-1]] == [
+        ["bootloader", "bootloader", "1.3", "1545134551", "ok"],
+        ["app", "app", "1.0.0", "1539410981", "ok"],
+    ]
+    assert console.type(b"help\r") == f"help\n{help_text(board_commands(KERNEL))}msh />"
+
+
 def test_loss_of_power_in_a_command_passes_through() -> None:
     console = Console().online()
     console.board.power.arm(lambda _index, _operation: CutMoment.BEFORE)
