@@ -19,6 +19,7 @@ from sim.flash.facts import (
     DEFAULT_APP,
     DEFAULT_BOOTLOADER,
     DEFAULT_KERNEL,
+    ENTRY_MASK,
     AppFacts,
     BootloaderFacts,
     KernelFacts,
@@ -117,10 +118,14 @@ class LayoutDraft:
 
 
 def with_bootloader(layout: BoardLayout, kind: str) -> BoardLayout:
-    """The same board with another bootloader, its options the defaults. Raises `LayoutError`."""
+    """The same board with another bootloader, its options the defaults. Raises `LayoutError`.
+
+    A QBoot is one that was built for the board: it starts applications from where they are linked.
+    """
     if kind == layout.bootloader.kind:
         return layout
-    return replace(layout, bootloader=replace(layout.bootloader, kind=kind, qboot=None))
+    qboot = QbootFacts(code_region=layout.app.link_address & ENTRY_MASK) if kind == "qboot" else None
+    return replace(layout, bootloader=replace(layout.bootloader, kind=kind, qboot=qboot))
 
 
 def load_board(name_or_path: str | Path) -> BoardLayout:

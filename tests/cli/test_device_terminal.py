@@ -288,6 +288,12 @@ def test_command_file_that_cannot_be_read(tmp_path: Path) -> None:
             load_commands(tmp_path / name)
 
 
+def test_own_exception_of_a_command_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("class Own(BaseException): pass\nraise Own\n")
+    with pytest.raises(CommandFileError):
+        load_commands(tmp_path / "own.py")
+
+
 def test_command_file_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN_COMMAND)
     assert [each.name for each in load_commands(tmp_path / "own.py")] == ["hello"]
