@@ -99,7 +99,14 @@ class Port:
         return status == OtaStatus.OK
 
 
+def _require_no_password(what: str, url: str) -> None:
+    """Nobody asks for a password there, and URLs are shown. Raises `UsageError`, which does not show it."""
+    if "@" in url:
+        raise UsageError(f"{what} URL has a user or password (an '@'): leave it out")
+
+
 def _activation_url(url: str) -> str:
+    _require_no_password("activation", url)
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -111,6 +118,7 @@ def _activation_url(url: str) -> str:
 
 
 def _mqtt_address(url: str) -> MqttAddress:
+    _require_no_password("MQTT", url)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or MQTT_PORTS.get(parts.scheme, 0)

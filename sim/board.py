@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from cloudsdk.errors import CloudSdkError, FlashError
-from cloudsdk.ota.errors import PackageKeyError
 from cloudsdk.ota.header import HEADER_SIZE, Flavour, RblHeader
-from cloudsdk.ota.keys import PackageKeys, parse_key_file
+from cloudsdk.ota.keys import PackageKeys, read_key_file
 from cloudsdk.ota.pack import pack
 from flash_images import samples
 from sim.bootloader import kinds
@@ -237,8 +236,9 @@ def _load_keys(path: Path) -> PackageKeys:
     if not path.exists():
         return PackageKeys()
     try:
-        return parse_key_file(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, PackageKeyError) as exc:
+        keys, _ = read_key_file(path)
+    except CloudSdkError as exc:
         raise BoardError(
             f"{str(path)!r} is not a bootloader key file; remove it to use the default key"
         ) from exc
+    return keys

@@ -17,6 +17,7 @@ from cloudsdk.files import PRIVATE, create_whole
 from cloudsdk.tls import MAX_SERVER_NAME
 
 CA_DAYS: Final = 3650  # days the CA is valid, or as long as its certificates
+EARLIEST: Final = datetime(1950, 1, 1)  # UTC; the first year of a UTCTime (RFC 5280 4.1.2.5.1)
 MAX_DAYS: Final = 36500
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1")
 _BACKDATED: Final = timedelta(hours=1)  # clocks differ
@@ -78,8 +79,14 @@ def make_certificates(directory: Path, plan: CertificatePlan, now: datetime) -> 
     """Write them into `directory`, which is made if there is none; keys have mode 0600.
 
     `now` is UTC without a time zone. Raises `CertificateExistsError` before anything is written, and
-    `UsageError` when the directory cannot be used.
+    `UsageError` when the directory cannot be used or expired certificates would begin before 1950.
     """
+    start, end = now - _BACKDATED, now + timedelta(days=plan.days)
+    if plan.expired:
+        end = now - _BACKDATED
+        start = end - timedelta(days=plan.days)
+        if start < EARLIEST:
+            raise UsageError(f"no certificate begins before {EARLIEST.year}: take fewer days")
     made = MadeCertificates(
         _files(directory, "ca"),
         _files(directory, "server"),
@@ -93,10 +100,6 @@ def make_certificates(directory: Path, plan: CertificatePlan, now: datetime) -> 
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make directory {str(directory)!r}: {error.strerror}") from None
-    start, end = now - _BACKDATED, now + timedelta(days=plan.days)
-    if plan.expired:
-        end = now - _BACKDATED
-        start = end - timedelta(days=plan.days)
     authority = _authority(start, now + timedelta(days=max(CA_DAYS, plan.days)))
     _write(made.ca, authority)
     names = tuple(dict.fromkeys((*LOCAL_NAMES, *plan.names)))

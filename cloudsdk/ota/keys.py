@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from cloudsdk.errors import UsageError
+from cloudsdk.files import open_regular
 from cloudsdk.ota.body import aes_cipher
 from cloudsdk.ota.errors import PackageKeyError
 from cloudsdk.ota.package import DEFAULT_IV, DEFAULT_KEY
@@ -66,7 +67,7 @@ def read_key_file(path: Path) -> tuple[PackageKeys, list[str]]:
     Raises `UsageError` when it cannot be read and `PackageKeyError` when it holds no keys.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(MAX_KEY_FILE + 1)
     except OSError as error:

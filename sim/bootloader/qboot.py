@@ -31,7 +31,7 @@ from sim.bootloader.decoded import DecodeCache, DecodeKey
 from sim.bootloader.outcome import BootOutcome, BootResult, CrashError, diagnosed
 from sim.bootloader.qboot_body import COMPRESSIONS, ENCRYPTIONS, GZIP_UNIT, Round, Rounds, rounds
 from sim.bootloader.rt_ota import BOOTLOADER, FACTORY
-from sim.flash.facts import QbootFacts
+from sim.flash.facts import ENTRY_MASK, QbootFacts
 from sim.flash.fal import FalTable
 
 VERSION: Final = "V1.0.5 2020.10.05"
@@ -39,8 +39,7 @@ PROMPT: Final = "Qboot>"
 REBOOT_DELAY_MS: Final = 5000
 CRC_READ: Final = 4096  # bytes per flash read while a CRC is computed
 ERASED_WORD: Final = 0xFFFFFFFF
-#: The jump test compares these bits of the entry and of the stack pointer (rbl-format 5.1).
-ENTRY_MASK: Final = 0xFF000000
+#: The jump test compares these bits of the stack pointer (rbl-format 5.1).
 STACK_POINTER_MASK: Final = 0x2FF00000
 _VECTORS: Final = struct.Struct("<2I")  # initial SP, reset
 _SIGN: Final = struct.Struct("<I")

@@ -34,7 +34,9 @@ def load_commands(path: Path) -> tuple[Command, ...]:
     module.__file__ = str(path)
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - that is what the user asks for
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit and what the file makes itself
         raise CommandFileError(
             f"{str(path)!r}{_line_of(error, path)}: {type(error).__name__}: {error}"
         ) from error

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Final, cast
 
 import click
@@ -50,6 +51,7 @@ def cli(verbose: int) -> None:
 
 def main() -> None:
     """Run `cloudsim` and exit: 0 for success, 1 for a failure, 2 for a wrong call."""
+    _open_closed_streams()
     try:
         status = cli.main(standalone_mode=False, prog_name="cloudsim")
         sys.stdout.flush()
@@ -81,6 +83,14 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         status = EXIT_INTERRUPTED
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _open_closed_streams() -> None:
+    """Lead standard streams that the caller has closed nowhere; else a file could get such a descriptor."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - open as long as the process
+            setattr(sys, name, stream)
 
 
 def _fail(message: str, code: str, status: int) -> int:

@@ -1,6 +1,7 @@
 """`cloudsim powercut`: cut the power of an upgrade everywhere, and see what becomes of the board."""
 
 import functools
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -91,6 +92,8 @@ def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
             nested = 0
         if not (everywhere or points or nested):
             raise UsageError("nothing is to be cut: give --points or --nested")
+        if math.isnan(torn):  # which a range lets pass
+            raise UsageError("--torn must be a number from 0 to 1, and less than 1")
         chosen = SweepOptions(
             fine=fine,
             points=None if everywhere else points,

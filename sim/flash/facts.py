@@ -29,6 +29,7 @@ QBOOT_SIGNS: Final = ("v1.0.5", "wdfk-1.1")
 QBOOT_SIGN_ALIGNS: Final = (4, 8, 16, 32)  # bytes
 MAX_PRODUCT_CODE: Final = 23  # characters; the header field ends with a NUL (rbl-format 1)
 MAX_SHELL_SECONDS: Final = 3600
+ENTRY_MASK: Final = 0xFF000000  # bits of an entry that QBoot's jump test compares (rbl-format 5.1)
 _U32_MAX: Final = 2**32 - 1
 
 

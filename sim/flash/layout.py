@@ -19,6 +19,7 @@ from sim.flash.facts import (
     DEFAULT_APP,
     DEFAULT_BOOTLOADER,
     DEFAULT_KERNEL,
+    ENTRY_MASK,
     AppFacts,
     BootloaderFacts,
     KernelFacts,
@@ -119,11 +120,11 @@ class LayoutDraft:
 def with_bootloader(layout: BoardLayout, kind: str) -> BoardLayout:
     """The same board with another bootloader, its options the defaults. Raises `LayoutError`.
 
-    QBoot is built for the region the board's application runs from.
+    A QBoot is one that was built for the board: it starts applications from where they are linked.
     """
     if kind == layout.bootloader.kind:
         return layout
-    qboot = QbootFacts(code_region=layout.app.link_address & 0xFF000000) if kind == "qboot" else None
+    qboot = QbootFacts(code_region=layout.app.link_address & ENTRY_MASK) if kind == "qboot" else None
     return replace(layout, bootloader=replace(layout.bootloader, kind=kind, qboot=qboot))
 
 

@@ -8,7 +8,8 @@ from boot_bench import booted, layout
 
 from cloudsdk.ota.header import RblHeader
 from cloudsdk.ota.package import failures, read_package
-from sim.board import create_board, make_board, open_board
+from flash_images import boards
+from sim.board import create_board, furnish, make_board, open_board
 from sim.bootloader.outcome import BootOutcome
 from sim.bootloader.qboot import SIGNS
 from sim.flash.facts import BOOTLOADER_KINDS, QBOOT_SIGNS, BootloaderFacts, LayoutError, QbootFacts
@@ -74,6 +75,14 @@ def test_other_bootloader_for_a_board() -> None:
     assert with_bootloader(board, "qboot").bootloader.kind == "qboot"
     back = with_bootloader(layout("qboot", QbootFacts("wdfk-1.1")), "rt_ota")
     assert back.bootloader == BootloaderFacts()
+
+
+@pytest.mark.parametrize("name", boards.names())
+@pytest.mark.parametrize("kind", ["rt_ota", "qboot"])
+def test_every_board_starts_with_either_bootloader(name: str, kind: str) -> None:
+    board = make_board(with_bootloader(load_board(name), kind))
+    furnish(board, app_version="1.0.0")
+    assert board.boot(lambda _: None).outcome is BootOutcome.JUMP
 
 
 def edited(old: str, new: str) -> str:

@@ -119,8 +119,12 @@ def test_only_regular_files_are_read(cli: Cli, board: Path, tmp_path: Path) -> N
     for path in ("pipe", "/dev/zero"):
         write = one_line_error(cli("board", "write", "b", "download", path), 2, "cloudsim.usage")
         new = one_line_error(cli("board", "new", "c", "--board", path), 2, "layout.invalid")
+        keys = one_line_error(cli("board", "new", "c", "--key-file", path), 2, "cloudsim.usage")
         assert "not a regular file" in write
         assert "not a regular file" in new
+        assert "not a regular file" in keys
+    os.mkfifo(board / "bootloader-keys.json")
+    one_line_error(cli("board", "boot", "b"), 1, "board.directory")
 
 
 def test_reading_a_partition_replaces_only_regular_files(cli: Cli, board: Path, tmp_path: Path) -> None:

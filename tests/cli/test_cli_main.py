@@ -1,5 +1,7 @@
 import subprocess
+from pathlib import Path
 
+import pytest
 from cli_process import COMMAND, Cli, one_line_error
 
 
@@ -31,3 +33,10 @@ def test_reader_that_goes_away_is_no_traceback() -> None:
     process.stdout.close()
     _, errors = process.communicate(timeout=20)
     assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize("arguments", ["board new b", "board new b --json", "--help"])
+def test_closed_streams_are_no_traceback(tmp_path: Path, arguments: str) -> None:
+    shell = ["bash", "-c", f"{COMMAND} {arguments} <&- >&-"]
+    result = subprocess.run(shell, cwd=tmp_path, stderr=subprocess.PIPE, timeout=20, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")

@@ -134,6 +134,8 @@ def refusal(*arguments: object, **variables: str) -> CloudSdkError:
     ("arguments", "status", "code"),
     [
         (["--replay", "t17"], 2, "powercut.schedule"),
+        (["--replay", "c\N{ARABIC-INDIC DIGIT THREE}t"], 2, "powercut.schedule"),
+        (["--torn", "nan"], 2, "cloudsim.usage"),
         (["nowhere"], 1, "board.directory"),
         (["nowhere", "--board", "iot-board"], 2, "cloudsim.usage"),
         (["nowhere", "--key", "K" * 32], 2, "cloudsim.usage"),

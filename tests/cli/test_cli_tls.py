@@ -238,7 +238,14 @@ def test_certificates_are_made_once_and_keys_are_private(cli: Cli, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "options",
-    [("--name", "a b"), ("--device", "../x"), ("--device", ".x"), ("--device", "a/b"), ("--days", "0")],
+    [
+        ("--name", "a b"),
+        ("--device", "../x"),
+        ("--device", ".x"),
+        ("--device", "a/b"),
+        ("--days", "0"),
+        ("--days", "36500", "--expired"),
+    ],
 )
 def test_certificates_that_cannot_be(cli: Cli, tmp_path: Path, options: tuple[str, ...]) -> None:
     one_line_error(cli("certs", "pki", *options), 2, "cloudsim.usage")

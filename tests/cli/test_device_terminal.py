@@ -288,6 +288,21 @@ def test_command_file_that_cannot_be_read(tmp_path: Path) -> None:
             load_commands(tmp_path / name)
 
 
+@pytest.mark.parametrize(("activation", "mqtt"), [("u:hidden@", ""), ("", "u:hidden@")])
+def test_passwords_in_urls_are_refused_and_not_shown(cli: Cli, activation: str, mqtt: str) -> None:
+    result = cli(
+        "device", "run", "b", "--sn", "x", "--product-id", "8fa1b2c3d4e5f607", "--product-key", "k",
+        "--activation-url", f"http://{activation}127.0.0.1:9", "--mqtt-url", f"mqtt://{mqtt}127.0.0.1:9",
+    )  # fmt: skip
+    assert "hidden" not in one_line_error(result, 2, "cloudsim.usage") + result.stdout
+
+
+def test_own_exception_of_a_command_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("class Own(BaseException): pass\nraise Own\n")
+    with pytest.raises(CommandFileError):
+        load_commands(tmp_path / "own.py")
+
+
 def test_command_file_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN_COMMAND)
     assert [each.name for each in load_commands(tmp_path / "own.py")] == ["hello"]

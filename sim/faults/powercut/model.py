@@ -59,7 +59,7 @@ class Cut:
         return f"{self.index}{self.moment.value[0]}"
 
 
-_CUT: Final = re.compile(r"(\d{1,9})([bta])")
+_CUT: Final = re.compile(r"([0-9]{1,9})([bta])")
 _MOMENT_LETTERS: Final = {moment.value[0]: moment for moment in MOMENTS}
 MAX_CUTS: Final = 8  # losses of power in one schedule
 
