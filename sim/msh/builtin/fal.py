@@ -1,13 +1,14 @@
 """`fal`: partitions and devices from the shell (console 9, FAL 0.2.0)."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from cloudsdk import console
 from cloudsdk.errors import FlashError
 from sim.flash.fal import FalPartition, table_lines
 from sim.flash.nor import NorFlash
-from sim.msh.builtin.flash import bench, can_allocate, console_line, dump, number
+from sim.msh.builtin.flash import bench, can_allocate, console_line, number, transfer
 from sim.msh.commands import Command, Context, command, take
 
 _HELP: Final = {
@@ -81,21 +82,8 @@ class _Fal:
         values = [number(word) for word in words]
         if operation == "bench":
             yield from self._bench(context, words, memory)
-        elif operation == "read":
-            address, size = values[0], values[1]
-            if can_allocate(context, size):
-                data = memory.read(address, size)
-                _say(context, "Read", address, size, " The data is:")
-                context.write(dump(address, data, text=False))
-        elif operation == "write":
-            address, data = values[0], bytes(value & 0xFF for value in values[1:])
-            memory.write(address, data)
-            _say(context, "Write", address, len(data))
-            context.write(f"Write data: {''.join(f'{byte} ' for byte in data)}.\n")
         else:
-            address, size = values[0], values[1]
-            memory.erase(address, size)
-            _say(context, "Erase", address, size)
+            transfer(context, operation, values, memory, partial(_say, context), text=False)
 
     def _bench(
         self, context: Context, words: Sequence[str], memory: NorFlash | FalPartition
@@ -115,5 +103,5 @@ def _show_help(context: Context) -> None:
     context.write("Usage:\n" + "".join(line + "\n" for line in _HELP.values()) + "\n")
 
 
-def _say(context: Context, what: str, address: int, size: int, more: str = "") -> None:
+def _say(context: Context, what: str, address: int, size: int, more: str) -> None:
     context.kprintf("%s data success. Start from 0x%08X, size is %ld.%s\n", what, address, size, more)

@@ -1,7 +1,7 @@
 """What `fal` and `sf` share: numbers, the hex dump, the benchmark (console 9)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from cloudsdk import console
@@ -33,6 +33,33 @@ class Region(Protocol):
     def write(self, offset: int, data: bytes) -> None: ...
 
     def erase(self, offset: int, length: int) -> None: ...
+
+
+def transfer(
+    context: Context,
+    operation: str,
+    values: Sequence[int],
+    region: Region,
+    say: Callable[[str, int, int, str], None],
+    *,
+    text: bool,
+) -> None:
+    """`read`, `write` or `erase` with its numbers; `say(what, address, size, more)` prints the success."""
+    address = values[0]
+    if operation == "write":
+        data = bytes(value & 0xFF for value in values[1:])
+        region.write(address, data)
+        say("Write", address, len(data), "")
+        context.write(f"Write data: {''.join(f'{byte} ' for byte in data)}.\n")
+        return
+    size = values[1]
+    if operation == "erase":
+        region.erase(address, size)
+        say("Erase", address, size, "")
+    elif can_allocate(context, size):
+        data = region.read(address, size)
+        say("Read", address, size, " The data is:")
+        context.write(dump(address, data, text=text))
 
 
 def number(text: str) -> int:

@@ -1,11 +1,12 @@
 """`sf`: SPI flash chips from the shell (console 9)."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from cloudsdk.errors import FlashError
 from sim.flash.nor import NorFlash
-from sim.msh.builtin.flash import bench, can_allocate, dump, number
+from sim.msh.builtin.flash import bench, can_allocate, number, transfer
 from sim.msh.commands import Command, Context, command, take
 from sim.msh.kernel import DeviceType
 
@@ -76,21 +77,8 @@ class _Sf:
             yield from self._bench(context, words, chip)
         elif operation == "status":
             self._read_or_write_status(context, values)
-        elif operation == "read":
-            address, size = values[0], values[1]
-            if can_allocate(context, size):
-                data = chip.read(address, size)
-                _say(context, "Read", address, size, " The data is:")
-                context.write(dump(address, data, text=True))
-        elif operation == "write":
-            address, data = values[0], bytes(value & 0xFF for value in values[1:])
-            chip.write(address, data)
-            _say(context, "Write", address, len(data))
-            context.write(f"Write data: {''.join(f'{byte} ' for byte in data)}.\n")
         else:
-            address, size = values[0], values[1]
-            chip.erase(address, size)
-            _say(context, "Erase", address, size)
+            transfer(context, operation, values, chip, partial(_say, context), text=True)
 
     def _read_or_write_status(self, context: Context, values: Sequence[int]) -> None:
         if not values:
@@ -108,7 +96,7 @@ class _Sf:
             yield from bench(context, chip, BENCH_BLOCK)
 
 
-def _say(context: Context, what: str, address: int, size: int, more: str = "") -> None:
+def _say(context: Context, what: str, address: int, size: int, more: str) -> None:
     context.kprintf(
         "%s the %s flash data success. Start from 0x%08X, size is %ld.%s\n", what, _NAME, address, size, more
     )
