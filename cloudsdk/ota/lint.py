@@ -36,6 +36,7 @@ from cloudsdk.ota.transport import rounded
 Bootloader = Literal["rt_ota", "qboot"]
 
 APP: Final = "app"
+SIGN_ALIGN: Final = 32  # bytes: QBoot's release sign is the first aligned word behind a package (5.1)
 BOOTLOADER: Final = b"bootloader"  # rt_ota compares this prefix (rbl-format 3.2)
 ENVIRONMENT: Final = "easyflash"
 
@@ -116,6 +117,7 @@ FACTS: Final[Mapping[str, str]] = {
     "raw-too-large": "rbl-format 3.2",
     "package-too-large": "rbl-format 6",
     "journal-overlap": "ADR 2",
+    "sign-not-erased": "rbl-format 5.1",
     "raw-too-small": "rbl-format 3.4",
     "body-too-small": "rbl-format 3.4",
     "body-too-long": "rbl-format 3.4",
@@ -301,6 +303,13 @@ def _check_partition(package: Package, board: BoardFacts) -> Iterator[Finding]:
             "journal-overlap",
             f"the package of {size} bytes leaves no room for the break point in {DOWNLOAD!r}: "
             "a download that is interrupted by a reset starts over",
+        )
+    erased = -(-rounded(size) // download.block_size) * download.block_size
+    if board.bootloader == "qboot" and erased <= -(-size // SIGN_ALIGN) * SIGN_ALIGN < download.size:
+        yield _warning(
+            "sign-not-erased",
+            f"the package of {size} bytes ends with an erase block, so its release sign lies in the next, "
+            "which the next download of this size does not erase: QBoot will take that for installed",
         )
 
 

@@ -26,6 +26,7 @@ from cloudsdk.ota.header import (
     RblHeader,
 )
 from cloudsdk.ota.keys import PackageKeys
+from cloudsdk.ota.lint import SIGN_ALIGN
 from cloudsdk.ota.rt_ota import DOWNLOAD, HazardError
 from sim.bootloader.decoded import DecodeCache, DecodeKey
 from sim.bootloader.outcome import BootOutcome, BootResult, CrashError, diagnosed
@@ -53,7 +54,7 @@ class ReleaseSign:
     align: int
 
 
-SIGNS: Final = {"v1.0.5": ReleaseSign(0x00000000, 32), "wdfk-1.1": ReleaseSign(0x5555AAAA, 8)}
+SIGNS: Final = {"v1.0.5": ReleaseSign(0x00000000, SIGN_ALIGN), "wdfk-1.1": ReleaseSign(0x5555AAAA, 8)}
 
 
 def header_offset(partition: Partition) -> int:
