@@ -30,6 +30,13 @@ class UnauthorizedError(CloudError):
     http_status = 401
 
 
+class ForbiddenError(CloudError):
+    """The token is good, but not for this."""
+
+    code = "cloud.forbidden"
+    http_status = 403
+
+
 class UnknownAccountError(CloudError):
     code = "cloud.unknown-account"
     http_status = 404

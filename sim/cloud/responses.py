@@ -7,16 +7,21 @@ from collections.abc import Iterator
 from email.utils import formatdate
 from typing import Any, Final
 
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cloudsdk.errors import CloudSdkError
+from sim.cloud.errors import BadRequestError, CloudError, UnauthorizedError
 from sim.cloud.firmware import ranged_body
-from sim.cloud.library import OpenDownload
+from sim.cloud.model.library import OpenDownload
 from sim.cloud.service import Service
 from sim.cloud.shapes import Outcome
 from sim.cloud.worker import Worker
 
 STALL_TIMEOUT: Final = 600.0  # seconds in which a device must take the next piece of firmware
+_MEANING: Final = {404: "there is nothing here", 405: "this method is not allowed here"}
 _SPELLING: Final = {b"etag": b"ETag", b"www-authenticate": b"WWW-Authenticate"}
 
 _log = logging.getLogger(__name__)
@@ -110,3 +115,40 @@ async def _disconnected(receive: Receive) -> None:
     message: dict[str, Any] = {}
     while message.get("type") != "http.disconnect":
         message = dict(await receive())
+
+
+def exception_handlers() -> dict[Any, Any]:
+    """What every application of the cloud makes of an exception: a problem with a stable code."""
+    return {
+        CloudSdkError: _refused,
+        ClientDisconnect: _gone,
+        HTTPException: _http_error,
+        Exception: _own_failure,
+    }
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    status = error.http_status if isinstance(error, CloudError) else 400
+    code = error.code if isinstance(error, CloudSdkError) else CloudError.code
+    response = problem(status, code, str(error))
+    if status == UnauthorizedError.http_status:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    return problem(400, BadRequestError.code, "the client went away")
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    status, headers = 500, None
+    if isinstance(error, HTTPException):
+        status, headers = error.status_code, error.headers
+    response = problem(status, BadRequestError.code, _MEANING.get(status, "not allowed"))
+    response.headers.update(headers or {})
+    return response
+
+
+async def _own_failure(_request: Request, error: Exception) -> Response:
+    _log.error("a request failed: %s", type(error).__name__)
+    return problem(500, CloudError.code, "the cloud failed; its log says more")

@@ -5,7 +5,10 @@ are present only where the caller asked for them.
 """
 
 from enum import StrEnum
-from typing import Final, NotRequired, TypedDict
+from typing import Final, NotRequired
+
+# FastAPI wants this one before Python 3.12.
+from typing_extensions import TypedDict
 
 OPERATOR: Final = "operator"  # the local account, created on first use
 DEFAULT_DEVICE_LIMIT: Final = 1000

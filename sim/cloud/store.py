@@ -1,4 +1,4 @@
-"""The tables, and transactions over them (SQLAlchemy; SQLite unless told otherwise).
+"""The database, and transactions over it (SQLAlchemy; SQLite unless told otherwise).
 
 Nothing here is SQLite's own SQL except the connection settings in `_tune_sqlite`.
 """
@@ -9,183 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import (
-    URL,
-    BigInteger,
-    ForeignKey,
-    LargeBinary,
-    String,
-    UniqueConstraint,
-    create_engine,
-    event,
-    insert,
-    inspect,
-    select,
-)
+from sqlalchemy import URL, create_engine, event, insert, inspect, select
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Session
 
 from sim.cloud.errors import BadRequestError, CloudError, SchemaVersionError, StorageError
+from sim.cloud.model.tables import Base, Setting
 
 SCHEMA_VERSION: Final = 1
 BUSY_TIMEOUT_MS: Final = 10_000  # how long a transaction waits for another process
-
-_Seconds = BigInteger  # since 1970-01-01 UTC
-
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Setting(Base):
-    """Facts about the database as a whole."""
-
-    __tablename__ = "settings"
-    key: Mapped[str] = mapped_column(String(64), primary_key=True)
-    value: Mapped[str] = mapped_column(String(512))
-
-
-class Account(Base):
-    """`password_hash` is None for an account that cannot log in."""
-
-    __tablename__ = "accounts"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), unique=True)
-    salt: Mapped[bytes | None] = mapped_column(LargeBinary)
-    password_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
-    created_at: Mapped[int] = mapped_column(_Seconds)
-
-
-class Product(Base):
-    __tablename__ = "products"
-    __table_args__ = (UniqueConstraint("account_id", "name"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
-    product_id: Mapped[str] = mapped_column(String(16), unique=True)
-    product_key: Mapped[str] = mapped_column(String(36))
-    name: Mapped[str] = mapped_column(String(64), index=True)
-    kind: Mapped[str] = mapped_column(String(64))
-    model: Mapped[str] = mapped_column(String(64))
-    connection: Mapped[str] = mapped_column(String(64))
-    description: Mapped[str] = mapped_column(String(512))
-    device_limit: Mapped[int]
-    published: Mapped[bool]
-    created_at: Mapped[int] = mapped_column(_Seconds)
-    updated_at: Mapped[int] = mapped_column(_Seconds)
-    account: Mapped[Account] = relationship()
-
-
-class Device(Base):
-    __tablename__ = "devices"
-    __table_args__ = (UniqueConstraint("product_ref", "sn"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id"))
-    sn: Mapped[str] = mapped_column(String(32), index=True)
-    device_id: Mapped[str] = mapped_column(String(16), unique=True)
-    device_key: Mapped[str] = mapped_column(String(32))
-    name: Mapped[str] = mapped_column(String(64))
-    mac: Mapped[str] = mapped_column(String(32))
-    description: Mapped[str] = mapped_column(String(512))
-    state: Mapped[str] = mapped_column(String(16))
-    activated_at: Mapped[int | None] = mapped_column(_Seconds)
-    online: Mapped[bool]
-    last_login_at: Mapped[int | None] = mapped_column(_Seconds)
-    last_login_ip: Mapped[str | None] = mapped_column(String(64))
-    version: Mapped[str | None] = mapped_column(String(64))
-    # The task whose message went out since the device last came online.
-    sent_task: Mapped[int | None]
-    created_at: Mapped[int] = mapped_column(_Seconds)
-    updated_at: Mapped[int] = mapped_column(_Seconds)
-    product: Mapped[Product] = relationship()
-
-
-class Firmware(Base):
-    __tablename__ = "firmware"
-    __table_args__ = (UniqueConstraint("product_ref", "sha256"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id"))
-    name: Mapped[str] = mapped_column(String(16))
-    version: Mapped[str] = mapped_column(String(24))
-    file_size: Mapped[int]
-    raw_size: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(String(64))
-    timestamp: Mapped[int] = mapped_column(BigInteger)
-    created_at: Mapped[int] = mapped_column(_Seconds)
-    product: Mapped[Product] = relationship()
-
-
-class Task(Base):
-    __tablename__ = "tasks"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id"))
-    version: Mapped[str] = mapped_column(String(23))
-    mode: Mapped[int]
-    created_at: Mapped[int] = mapped_column(_Seconds)
-    product: Mapped[Product] = relationship()
-    firmware: Mapped[list["TaskFirmware"]] = relationship(order_by="TaskFirmware.position")
-    devices: Mapped[list["TaskDevice"]] = relationship(order_by="TaskDevice.device_ref")
-
-
-class TaskFirmware(Base):
-    """`position` counts from 1; it is the order of installation."""
-
-    __tablename__ = "task_firmware"
-    task_ref: Mapped[int] = mapped_column(ForeignKey("tasks.id"), primary_key=True)
-    position: Mapped[int] = mapped_column(primary_key=True)
-    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id"))
-    firmware: Mapped[Firmware] = relationship()
-
-
-class TaskDevice(Base):
-    __tablename__ = "task_devices"
-    task_ref: Mapped[int] = mapped_column(ForeignKey("tasks.id"), primary_key=True)
-    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True, index=True)
-    state: Mapped[str] = mapped_column(String(16))
-    sent_at: Mapped[int | None] = mapped_column(_Seconds)
-    done_at: Mapped[int | None] = mapped_column(_Seconds)
-    updated_at: Mapped[int] = mapped_column(_Seconds)
-    task: Mapped[Task] = relationship(back_populates="devices")
-    device: Mapped[Device] = relationship()
-
-
-class Download(Base):
-    """The URL token under which one device gets one firmware."""
-
-    __tablename__ = "downloads"
-    __table_args__ = (UniqueConstraint("device_ref", "firmware_ref"),)
-    token: Mapped[str] = mapped_column(String(32), primary_key=True)
-    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"))
-    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id"))
-    device: Mapped[Device] = relationship()
-    firmware: Mapped[Firmware] = relationship()
-
-
-class Transfer(Base):
-    __tablename__ = "transfers"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"), index=True)
-    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id"))
-    method: Mapped[str] = mapped_column(String(8))
-    status: Mapped[int]
-    first_byte: Mapped[int]
-    bytes_sent: Mapped[int]
-    outcome: Mapped[str] = mapped_column(String(16), index=True)
-    started_at: Mapped[int] = mapped_column(_Seconds)
-    finished_at: Mapped[int | None] = mapped_column(_Seconds)
-    device: Mapped[Device] = relationship()
-    firmware: Mapped[Firmware] = relationship()
-
-
-class AuditEntry(Base):
-    """Who did what; never holds a key."""
-
-    __tablename__ = "audit"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[int] = mapped_column(_Seconds)
-    action: Mapped[str] = mapped_column(String(64))
-    subject: Mapped[str] = mapped_column(String(128))
-    detail: Mapped[str] = mapped_column(String(256))
 
 
 def sqlite_url(path: Path) -> URL:

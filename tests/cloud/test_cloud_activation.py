@@ -14,10 +14,11 @@ from cloud_helpers import SN, encrypted, raw_request, write_package
 
 from cloudsdk.activation import Credentials, parse_response, request_body, sign
 from cloudsdk.ota.pack import pack
-from sim.cloud import library, registry
 from sim.cloud.client import AdminClient
 from sim.cloud.datadir import DataDir
 from sim.cloud.firmware import entity_tag
+from sim.cloud.model import devices, library
+from sim.cloud.model.work import OPERATOR_CALLER
 from sim.cloud.server import CloudServer
 from sim.cloud.service import Service
 from sim.cloud.shapes import ProductInfo, TransferInfo
@@ -281,9 +282,9 @@ def test_broken_off_download_is_counted_and_resumes(
 
 def _token(service: Service, firmware_id: int) -> str:
     """A download without a task."""
-    with service._store.transaction() as session:
-        device = registry.find_device(session, SN)
-        return library.download_token(session, device, library.find_firmware(session, firmware_id))
+    with service.core.work(OPERATOR_CALLER) as work:
+        device = devices.find_device(work, SN)
+        return library.download_token(work, device, library.find_firmware(work, firmware_id))
 
 
 def test_lost_blob_is_an_error_and_not_a_broken_body(

@@ -10,15 +10,16 @@ from sqlalchemy import select
 
 from cloudsdk.activation import mqtt_password
 from cloudsdk.errors import CloudSdkError, UsageError
-from sim.cloud import registry
 from sim.cloud.blobs import Upload
 from sim.cloud.datadir import DataDir
 from sim.cloud.errors import StorageError, TooLargeError
 from sim.cloud.firmware import ResponsePlan
-from sim.cloud.library import OpenDownload
+from sim.cloud.model import accounts, devices, products
+from sim.cloud.model.library import OpenDownload
+from sim.cloud.model.tables import AuditEntry, Product, Setting
+from sim.cloud.model.work import OPERATOR_CALLER
 from sim.cloud.service import Service
 from sim.cloud.shapes import ProductInfo
-from sim.cloud.store import AuditEntry, Product, Setting
 
 
 def code_of(call: object, *args: object, **kwargs: object) -> str:
@@ -65,10 +66,10 @@ def test_bad_device_limits_are_refused(service: Service) -> None:
 
 def test_password_is_kept_as_a_salted_hash(service: Service) -> None:
     service.create_account("anna", "correct horse")
-    with service._store.transaction() as session:
-        assert registry.check_password(session, "anna", "correct horse")
-        assert not registry.check_password(session, "anna", "correct horsf")
-        assert not registry.check_password(session, "nobody", "correct horse")
+    with service.core.work(OPERATOR_CALLER) as work:
+        assert accounts.check_password(work, "anna", "correct horse")
+        assert not accounts.check_password(work, "anna", "correct horsf")
+        assert not accounts.check_password(work, "nobody", "correct horse")
     for path in Path(service.blobs._data.root).glob("cloud.db*"):
         assert b"correct horse" not in path.read_bytes()
     assert code_of(service.create_account, "anna", "another one") == "cloud.duplicate-account"
@@ -76,8 +77,8 @@ def test_password_is_kept_as_a_salted_hash(service: Service) -> None:
 
 
 def test_operator_has_no_password(service: Service, product: ProductInfo) -> None:
-    with service._store.transaction() as session:
-        assert not registry.check_password(session, "operator", "")
+    with service.core.work(OPERATOR_CALLER) as work:
+        assert not accounts.check_password(work, "operator", "")
 
 
 # Devices
@@ -125,14 +126,14 @@ def test_only_an_activated_device_may_log_in(service: Service, product: ProductI
 def test_activations_and_refusals_are_audited_within_bounds(
     service: Service, product: ProductInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "AUDIT_ENTRIES", 3)
+    monkeypatch.setattr("sim.cloud.model.audit.AUDIT_ENTRIES", 3)
     service.add_device("lamp", "SN1")
     activate(service, product, "SN1")
     for _ in range(3):
         service.audit_refusal("device.refused", "SN1", "cloud.bad-sign")
     activate(service, product, "SN1")
-    with service._store.transaction() as session:
-        actions = [entry.action for entry in session.scalars(select(AuditEntry).order_by(AuditEntry.id))]
+    with service.core.work(OPERATOR_CALLER) as work:
+        actions = [entry.action for entry in work.session.scalars(select(AuditEntry).order_by(AuditEntry.id))]
     assert actions == ["device.refused", "device.refused", "device.activate-again"]
 
 
@@ -234,9 +235,9 @@ def test_state_survives_reopening(service: Service, product: ProductInfo, tmp_pa
 
 
 def test_database_is_written_through(service: Service) -> None:
-    with service._store.transaction() as session:
+    with service.core.work(OPERATOR_CALLER) as work:
         pragmas = [
-            session.connection().exec_driver_sql(f"PRAGMA {name}").scalar()
+            work.session.connection().exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys")
         ]
     assert pragmas == ["wal", 2, 1]
@@ -244,8 +245,8 @@ def test_database_is_written_through(service: Service) -> None:
 
 def test_failed_operation_leaves_nothing(service: Service, product: ProductInfo) -> None:
     def fail_halfway() -> None:
-        with service._store.transaction() as session:
-            registry.add_device(session, 0, "lamp", "SN1", name="", mac="", description="")
+        with service.core.work(OPERATOR_CALLER) as work:
+            devices.add_device(work, "lamp", "SN1", name="", mac="", description="")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -254,8 +255,8 @@ def test_failed_operation_leaves_nothing(service: Service, product: ProductInfo)
 
 
 def test_other_schema_version_is_refused(service: Service, tmp_path: Path) -> None:
-    with service._store.transaction() as session:
-        session.merge(Setting(key="schema_version", value="99"))
+    with service.core.work(OPERATOR_CALLER) as work:
+        work.session.merge(Setting(key="schema_version", value="99"))
     service.close()
     assert code_of(Service, DataDir(tmp_path / "cloud")) == "cloud.schema-version"
 
@@ -274,9 +275,9 @@ def test_unusable_data_directory_is_a_coded_error(tmp_path: Path) -> None:
 
 def test_errors_of_the_database_name_no_values(service: Service, product: ProductInfo) -> None:
     def fail_with_a_key() -> None:
-        with service._store.transaction() as session:
-            row = registry.find_product(session, "lamp")
-            session.add(Product(product_key=row.product_key, name="x"))
+        with service.core.work(OPERATOR_CALLER) as work:
+            row = products.find_product(work, "lamp")
+            work.session.add(Product(product_key=row.product_key, name="x"))
 
     with pytest.raises(StorageError) as error:
         fail_with_a_key()

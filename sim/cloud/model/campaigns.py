@@ -13,17 +13,20 @@ from typing import Final
 from urllib.parse import quote
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from cloudsdk.cjson import Json, member
 from cloudsdk.datapoints import DataPoint, Topics
 from cloudsdk.ota.task import MAX_TYPE, MAX_URL, MAX_VERSION, UpgradeMode
 from sim.cloud.errors import BadRequestError, TaskRefusedError, TaskTooLargeError, UnknownTaskError
-from sim.cloud.library import download_token, find_firmware
 from sim.cloud.messages import MAX_PACKET, Outgoing, TaskItem, parse_points, task_message, version_query
-from sim.cloud.registry import audit, check_text, find_device, find_product
+from sim.cloud.model.audit import audit
+from sim.cloud.model.devices import find_device
+from sim.cloud.model.library import download_token, find_firmware
+from sim.cloud.model.products import find_product
+from sim.cloud.model.tables import Device, Firmware, Product, Task, TaskDevice, TaskFirmware
+from sim.cloud.model.text import check_text
+from sim.cloud.model.work import Work
 from sim.cloud.shapes import TaskDeviceInfo, TaskFirmwareInfo, TaskInfo, TaskState
-from sim.cloud.store import Device, Firmware, Product, Task, TaskDevice, TaskFirmware
 
 MAX_REPORTED_VERSION: Final = 63  # characters of a version that a device reports
 MAX_TASK_DEVICES: Final = 10_000
@@ -41,8 +44,7 @@ def topics_of(device: Device) -> Topics:
 
 
 def create_task(
-    session: Session,
-    now: int,
+    work: Work,
     base_url: str,
     product_ref: str,
     *,
@@ -61,25 +63,25 @@ def create_task(
     # 3.1: an empty array makes the device follow a null pointer.
     if not 1 <= len(firmware_ids) <= MAX_TASK_FIRMWARES:
         raise TaskRefusedError(f"a task needs 1 to {MAX_TASK_FIRMWARES} firmwares")
-    product = find_product(session, product_ref)
-    firmwares = [find_firmware(session, firmware_id) for firmware_id in firmware_ids]
-    devices = [find_device(session, sn, product.product_id) for sn in dict.fromkeys(sns)]
+    product = find_product(work, product_ref)
+    firmwares = [find_firmware(work, firmware_id) for firmware_id in firmware_ids]
+    devices = [find_device(work, sn, product.product_id) for sn in dict.fromkeys(sns)]
     _check_firmwares(product, firmwares)
-    chosen = _free_version(session, product) if version is None else version
-    _check_version(session, chosen, devices)
-    task = Task(product=product, version=chosen, mode=int(mode), created_at=now)
-    session.add(task)
+    chosen = _free_version(work, product) if version is None else version
+    _check_version(work, chosen, devices)
+    task = Task(product=product, version=chosen, mode=int(mode), created_at=work.now)
+    work.session.add(task)
     task.firmware = [
         TaskFirmware(position=position, firmware=firmware)
         for position, firmware in enumerate(firmwares, start=1)
     ]
-    session.flush()
+    work.session.flush()
     for device in devices:
-        session.add(TaskDevice(task=task, device=device, state=TaskState.WAITING, updated_at=now))
+        work.session.add(TaskDevice(task=task, device=device, state=TaskState.WAITING, updated_at=work.now))
     # URLs are equally long for all devices, so one message stands for all.
-    _check_message(_message(session, base_url, task, devices[0]), len(firmwares))
-    session.flush()
-    audit(session, now, "task.create", str(task.id), f"{product.product_id} {chosen}")
+    _check_message(_message(work, base_url, task, devices[0]), len(firmwares))
+    work.session.flush()
+    audit(work, "task.create", str(task.id), f"{product.product_id} {chosen}")
     return task_info(task)
 
 
@@ -98,7 +100,7 @@ def _check_firmwares(product: Product, firmwares: Sequence[Firmware]) -> None:
             raise TaskRefusedError(f"the name of {label} has more than {MAX_TYPE} characters")
 
 
-def _check_version(session: Session, version: str, devices: Sequence[Device]) -> None:
+def _check_version(work: Work, version: str, devices: Sequence[Device]) -> None:
     check_text("the task version", version, MAX_VERSION)
     if not version.isascii():
         raise BadRequestError("the task version must be ASCII text")
@@ -107,15 +109,15 @@ def _check_version(session: Session, version: str, devices: Sequence[Device]) ->
             raise TaskRefusedError(
                 f"device {device.sn} has version {version} already and would do nothing: choose another one"
             )
-        if any(item.task.version == version for item in _open_tasks(session, device)):
+        if any(item.task.version == version for item in _open_tasks(work, device)):
             raise TaskRefusedError(f"device {device.sn} has an open task with version {version} already")
 
 
-def _free_version(session: Session, product: Product) -> str:
-    used = set(session.scalars(select(Task.version).where(Task.product_ref == product.id)))
+def _free_version(work: Work, product: Product) -> str:
+    used = set(work.session.scalars(select(Task.version).where(Task.product_ref == product.id)))
     used.update(
         version
-        for version in session.scalars(select(Device.version).where(Device.product_ref == product.id))
+        for version in work.session.scalars(select(Device.version).where(Device.product_ref == product.id))
         if version is not None
     )
     return next(text for minor in itertools.count() if (text := f"1.{minor}") not in used)
@@ -129,11 +131,11 @@ def _check_message(message: Outgoing, count: int) -> None:
         )
 
 
-def _message(session: Session, base_url: str, task: Task, device: Device) -> Outgoing:
+def _message(work: Work, base_url: str, task: Task, device: Device) -> Outgoing:
     items = []
     for row in task.firmware:
         firmware = row.firmware
-        token = download_token(session, device, firmware)
+        token = download_token(work, device, firmware)
         url = f"{base_url}/fw/{token}/{quote(firmware.name, safe='')}.rbl"
         if len(url) > MAX_URL:
             raise TaskTooLargeError(
@@ -144,28 +146,28 @@ def _message(session: Session, base_url: str, task: Task, device: Device) -> Out
     return task_message(topics_of(device), task.created_at, task.version, items)
 
 
-def find_task(session: Session, task_id: int) -> Task:
-    task = session.get(Task, task_id)
-    if task is None:
+def find_task(work: Work, task_id: int) -> Task:
+    task = work.session.get(Task, task_id)
+    if task is None or not work.sees(task.product):
         raise UnknownTaskError(f"there is no task {task_id}")
     return task
 
 
-def list_tasks(session: Session, product_ref: str | None) -> list[TaskInfo]:
-    query = select(Task).order_by(Task.id)
+def list_tasks(work: Work, product_ref: str | None) -> list[TaskInfo]:
+    query = select(Task).join(Product).where(work.visible()).order_by(Task.id)
     if product_ref is not None:
-        query = query.where(Task.product_ref == find_product(session, product_ref).id)
-    return [task_info(task) for task in session.scalars(query)]
+        query = query.where(Task.product_ref == find_product(work, product_ref).id)
+    return [task_info(task) for task in work.session.scalars(query)]
 
 
-def cancel_task(session: Session, now: int, task_id: int) -> TaskInfo:
+def cancel_task(work: Work, task_id: int) -> TaskInfo:
     """Take the task back from every device that is not done with it. A download under way goes on."""
-    task = find_task(session, task_id)
+    task = find_task(work, task_id)
     for item in task.devices:
         if item.state in _OPEN:
             item.state = TaskState.CANCELLED
-            item.updated_at = now
-    audit(session, now, "task.cancel", str(task.id))
+            item.updated_at = work.now
+    audit(work, "task.cancel", str(task.id))
     return task_info(task)
 
 
@@ -202,11 +204,11 @@ def task_info(task: Task) -> TaskInfo:
     )
 
 
-def queries_for_task(session: Session, task_id: int) -> list[Outgoing]:
+def queries_for_task(work: Work, task_id: int) -> list[Outgoing]:
     """Questions for the devices of a new task that are online; their answers set it going."""
     return [
         version_query(topics_of(item.device))
-        for item in find_task(session, task_id).devices
+        for item in find_task(work, task_id).devices
         if item.device.online and item.state == TaskState.WAITING
     ]
 
@@ -215,7 +217,7 @@ def queries_for_task(session: Session, task_id: int) -> list[Outgoing]:
 
 
 def handle_message(
-    session: Session, now: int, base_url: str, device: Device, payload: bytes, *, stale_will: bool
+    work: Work, base_url: str, device: Device, payload: bytes, *, stale_will: bool
 ) -> list[Outgoing]:
     """Take in a message of a device; returns the messages it gets, in order.
 
@@ -225,61 +227,61 @@ def handle_message(
     answers: list[Outgoing] = []
     for point in parse_points(payload):
         if point.dp == DataPoint.ONLINE and point.value is True:
-            answers += _came_online(now, device)
+            answers += _came_online(work, device)
         elif point.dp == DataPoint.ONLINE and point.value is False and not stale_will:
-            went_offline(now, device)
+            went_offline(work, device)
         elif point.dp == DataPoint.VERSION:
-            answers += _reported(session, now, base_url, device, point.value)
+            answers += _reported(work, base_url, device, point.value)
         else:
             _log.debug("data point %d of device %s is not used", point.dp, device.device_id)
     return answers
 
 
-def _came_online(now: int, device: Device) -> list[Outgoing]:
+def _came_online(work: Work, device: Device) -> list[Outgoing]:
     device.online = True
-    device.last_login_at = device.updated_at = now
+    device.last_login_at = device.updated_at = work.now
     device.sent_task = None
     # 2.3: the version the device reports by itself after connecting usually gets lost.
     return [version_query(topics_of(device))]
 
 
-def went_offline(now: int, device: Device) -> None:
+def went_offline(work: Work, device: Device) -> None:
     device.online = False
-    device.updated_at = now
+    device.updated_at = work.now
     device.sent_task = None
 
 
-def _reported(session: Session, now: int, base_url: str, device: Device, value: Json) -> list[Outgoing]:
+def _reported(work: Work, base_url: str, device: Device, value: Json) -> list[Outgoing]:
     version = member(value, "version")
     if not isinstance(version, str) or not version.isprintable() or len(version) > MAX_REPORTED_VERSION:
         _log.debug("device %s reports a version that is not one", device.device_id)
         return []
     device.version = version
-    device.updated_at = now
-    for item in _open_tasks(session, device):
+    device.updated_at = work.now
+    for item in _open_tasks(work, device):
         if item.task.version != version:
-            return _send_task(session, now, base_url, device, item)
+            return _send_task(work, base_url, device, item)
         item.state = TaskState.DONE
-        item.done_at = item.updated_at = now
+        item.done_at = item.updated_at = work.now
     return []
 
 
-def _send_task(session: Session, now: int, base_url: str, device: Device, item: TaskDevice) -> list[Outgoing]:
+def _send_task(work: Work, base_url: str, device: Device, item: TaskDevice) -> list[Outgoing]:
     if device.sent_task == item.task_ref:
         return []
     try:
-        message = _message(session, base_url, item.task, device)
+        message = _message(work, base_url, item.task, device)
         _check_message(message, len(item.task.firmware))
     except TaskRefusedError as exc:  # the public URL has grown since the task was created
         _log.error("task %d cannot be sent to device %s: %s", item.task_ref, device.device_id, exc)
         return []
     device.sent_task = item.task_ref
     item.state = TaskState.SENT
-    item.sent_at = item.updated_at = now
+    item.sent_at = item.updated_at = work.now
     # 3.2: a device that has everything already stores the version in silence, so it is asked.
     return [message, version_query(topics_of(device))]
 
 
-def _open_tasks(session: Session, device: Device) -> Sequence[TaskDevice]:
+def _open_tasks(work: Work, device: Device) -> Sequence[TaskDevice]:
     query = select(TaskDevice).where(TaskDevice.device_ref == device.id, TaskDevice.state.in_(_OPEN))
-    return session.scalars(query.order_by(TaskDevice.task_ref)).all()
+    return work.session.scalars(query.order_by(TaskDevice.task_ref)).all()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
 
 from cloudsdk.ota.errors import PackageError
 from cloudsdk.ota.header import HEADER_SIZE, RblHeader
@@ -16,9 +15,11 @@ from cloudsdk.ota.package import failures, read_package
 from cloudsdk.ota.transport import rounded
 from sim.cloud.errors import PackageRefusedError, StorageError, UnknownDownloadError, UnknownFirmwareError
 from sim.cloud.firmware import FirmwareRequest, ResponsePlan, entity_tag, plan_response
-from sim.cloud.registry import audit, find_product
+from sim.cloud.model.audit import audit
+from sim.cloud.model.products import find_product
+from sim.cloud.model.tables import Device, Download, Firmware, Product, TaskDevice, TaskFirmware, Transfer
+from sim.cloud.model.work import Work
 from sim.cloud.shapes import FirmwareInfo, Outcome, TaskState, TransferInfo
-from sim.cloud.store import Device, Download, Firmware, TaskDevice, TaskFirmware, Transfer
 
 TOKEN_BYTES: Final = 16  # of randomness in a download URL
 _READ_SIZE: Final = 256 * 1024  # bytes
@@ -90,13 +91,11 @@ def _body_crc(path: Path) -> int:
     return crc
 
 
-def add_firmware(
-    session: Session, now: int, product_ref: str, facts: PackageFacts, sha256: str
-) -> FirmwareInfo:
+def add_firmware(work: Work, product_ref: str, facts: PackageFacts, sha256: str) -> FirmwareInfo:
     """Enter a package whose blob is in place. The same content again gives the row that is there."""
-    product = find_product(session, product_ref)
+    product = find_product(work, product_ref)
     same = select(Firmware).where(Firmware.product_ref == product.id, Firmware.sha256 == sha256)
-    firmware = session.scalar(same)
+    firmware = work.session.scalar(same)
     if firmware is None:
         firmware = Firmware(
             product=product,
@@ -106,24 +105,24 @@ def add_firmware(
             raw_size=facts.raw_size,
             sha256=sha256,
             timestamp=facts.timestamp,
-            created_at=now,
+            created_at=work.now,
         )
-        session.add(firmware)
-        session.flush()
-        audit(session, now, "firmware.upload", product.product_id, f"{facts.name}:{facts.version}")
+        work.session.add(firmware)
+        work.session.flush()
+        audit(work, "firmware.upload", product.product_id, f"{facts.name}:{facts.version}")
     return firmware_info(firmware)
 
 
-def list_firmware(session: Session, product_ref: str | None) -> list[FirmwareInfo]:
-    query = select(Firmware).order_by(Firmware.id)
+def list_firmware(work: Work, product_ref: str | None) -> list[FirmwareInfo]:
+    query = select(Firmware).join(Product).where(work.visible()).order_by(Firmware.id)
     if product_ref is not None:
-        query = query.where(Firmware.product_ref == find_product(session, product_ref).id)
-    return [firmware_info(firmware) for firmware in session.scalars(query)]
+        query = query.where(Firmware.product_ref == find_product(work, product_ref).id)
+    return [firmware_info(firmware) for firmware in work.session.scalars(query)]
 
 
-def find_firmware(session: Session, firmware_id: int) -> Firmware:
-    firmware = session.get(Firmware, firmware_id)
-    if firmware is None:
+def find_firmware(work: Work, firmware_id: int) -> Firmware:
+    firmware = work.session.get(Firmware, firmware_id)
+    if firmware is None or not work.sees(firmware.product):
         raise UnknownFirmwareError(f"there is no firmware {firmware_id}")
     return firmware
 
@@ -146,20 +145,20 @@ def firmware_info(firmware: Firmware) -> FirmwareInfo:
 # Downloads
 
 
-def download_token(session: Session, device: Device, firmware: Firmware) -> str:
+def download_token(work: Work, device: Device, firmware: Firmware) -> str:
     """The URL token under which the device gets this firmware; issued once."""
     query = select(Download).where(Download.device_ref == device.id, Download.firmware_ref == firmware.id)
-    download = session.scalar(query)
+    download = work.session.scalar(query)
     if download is None:
         download = Download(token=secrets.token_urlsafe(TOKEN_BYTES), device=device, firmware=firmware)
-        session.add(download)
-        session.flush()
+        work.session.add(download)
+        work.session.flush()
     return download.token
 
 
-def open_download(session: Session, now: int, token: str, request: FirmwareRequest) -> OpenDownload:
+def open_download(work: Work, token: str, request: FirmwareRequest) -> OpenDownload:
     """Decide the response and note the transfer. Raises `UnknownDownloadError`."""
-    download = session.get(Download, token)
+    download = work.session.get(Download, token)
     if download is None:
         raise UnknownDownloadError("there is no firmware at this address")
     device, firmware = download.device, download.firmware
@@ -173,47 +172,49 @@ def open_download(session: Session, now: int, token: str, request: FirmwareReque
         first_byte=plan.start,
         bytes_sent=0,
         outcome=Outcome.RUNNING,
-        started_at=now,
+        started_at=work.now,
     )
-    session.add(transfer)
+    work.session.add(transfer)
     if plan.end > plan.start:
-        _mark_downloading(session, now, device, firmware)
-    session.flush()
+        _mark_downloading(work, device, firmware)
+    work.session.flush()
     return OpenDownload(transfer.id, plan, firmware.sha256, firmware.file_size, device.device_key)
 
 
-def _mark_downloading(session: Session, now: int, device: Device, firmware: Firmware) -> None:
+def _mark_downloading(work: Work, device: Device, firmware: Firmware) -> None:
     tasks = select(TaskFirmware.task_ref).where(TaskFirmware.firmware_ref == firmware.id)
-    session.execute(
+    work.session.execute(
         update(TaskDevice)
         .where(
             TaskDevice.device_ref == device.id,
             TaskDevice.task_ref.in_(tasks),
             TaskDevice.state == TaskState.SENT,
         )
-        .values(state=TaskState.DOWNLOADING, updated_at=now)
+        .values(state=TaskState.DOWNLOADING, updated_at=work.now)
     )
 
 
-def finish_transfer(session: Session, now: int, transfer_id: int, bytes_sent: int, outcome: Outcome) -> None:
-    session.execute(
+def finish_transfer(work: Work, transfer_id: int, bytes_sent: int, outcome: Outcome) -> None:
+    work.session.execute(
         update(Transfer)
         .where(Transfer.id == transfer_id)
-        .values(bytes_sent=bytes_sent, outcome=outcome, finished_at=now)
+        .values(bytes_sent=bytes_sent, outcome=outcome, finished_at=work.now)
     )
 
 
-def abort_running_transfers(session: Session, now: int) -> None:
+def abort_running_transfers(work: Work) -> None:
     """Close the transfers that a killed server left open; how far they came is not known."""
-    session.execute(
+    work.session.execute(
         update(Transfer)
         .where(Transfer.outcome == Outcome.RUNNING)
-        .values(outcome=Outcome.ABORTED, finished_at=now)
+        .values(outcome=Outcome.ABORTED, finished_at=work.now)
     )
 
 
-def transfers_of(session: Session, device: Device) -> list[TransferInfo]:
-    rows = session.scalars(select(Transfer).where(Transfer.device_ref == device.id).order_by(Transfer.id))
+def transfers_of(work: Work, device: Device) -> list[TransferInfo]:
+    rows = work.session.scalars(
+        select(Transfer).where(Transfer.device_ref == device.id).order_by(Transfer.id)
+    )
     return [_transfer_info(row) for row in rows]
 
 

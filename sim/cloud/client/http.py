@@ -1,0 +1,50 @@
+"""Requests to the API, and its problems as the errors they were."""
+
+from typing import Any, Final
+
+import requests
+
+from sim.cloud.errors import CloudError, UnreachableError, by_code
+
+TIMEOUT: Final = (5.0, 60.0)  # seconds to connect, and between two pieces of an answer
+
+
+class ApiSession:
+    """A connection to one cloud."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url.rstrip("/")
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy, no .netrc
+        self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def close(self) -> None:
+        self._session.close()
+
+    def healthy(self, instance: str) -> bool:
+        """True if this very run of the server answers."""
+        try:
+            found = self._call("GET", "/healthz")
+        except CloudError:
+            return False
+        return isinstance(found, dict) and found.get("instance") == instance
+
+    def _get(self, path: str, **query: str | int | None) -> Any:
+        params = {name: value for name, value in query.items() if value is not None}
+        return self._call("GET", "/api/v1" + path, params=params)
+
+    def _post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return self._call("POST", "/api/v1" + path, json=body)
+
+    def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        try:
+            response = self._session.request(method, self._url + path, timeout=TIMEOUT, **arguments)
+            answer = response.json()
+        except requests.JSONDecodeError:
+            raise UnreachableError(f"what answers at {self._url} is not a cloud: check the URL") from None
+        except requests.RequestException:
+            raise UnreachableError(f"the cloud at {self._url} does not answer: is it running?") from None
+        if response.ok:
+            return answer
+        fields = answer if isinstance(answer, dict) else {}
+        raise by_code(str(fields.get("code")))(str(fields.get("detail") or f"HTTP {response.status_code}"))

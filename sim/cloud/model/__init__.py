@@ -1,0 +1,1 @@
+"""What the cloud keeps, and the functions of one open transaction that work on it."""

@@ -1,0 +1,60 @@
+"""Activation and log-in of devices (cloudsdk-protocol 1, 2.1). The device is the caller."""
+
+import hmac
+
+from sqlalchemy import func, select
+
+from cloudsdk.activation import mqtt_password, sign
+from sim.cloud.errors import BadSignError, DeviceLimitError, UnknownDeviceError, UnknownProductError
+from sim.cloud.model.audit import audit
+from sim.cloud.model.devices import device_by_id
+from sim.cloud.model.tables import Device, Product
+from sim.cloud.model.work import Work
+from sim.cloud.shapes import DeviceState
+
+
+def activate(work: Work, product_id: str, sn: str, signature: str) -> Device:
+    """Activate the device and return it; the same device again on repetition (cloudsdk-protocol 1.2, 9.1).
+
+    Raises `UnknownProductError`, `BadSignError`, `UnknownDeviceError` or `DeviceLimitError`. The Sign comes
+    before the SN, so that only a holder of the ProductKey learns which SNs exist.
+    """
+    product = work.session.scalar(select(Product).where(Product.product_id == product_id))
+    if product is None:
+        raise UnknownProductError("there is no product with this ProductId")
+    if not hmac.compare_digest(sign(product.product_key, sn).encode(), signature.encode()):
+        raise BadSignError("the Sign does not fit the product and SN: check ProductKey and SN of the device")
+    query = select(Device).where(Device.product_ref == product.id, Device.sn == sn)
+    device = work.session.scalar(query)
+    if device is None:
+        raise UnknownDeviceError("the product has no device with this SN: add it to the cloud first")
+    if device.state != DeviceState.ACTIVATED:
+        activated = select(func.count()).where(
+            Device.product_ref == product.id, Device.state == DeviceState.ACTIVATED
+        )
+        if work.session.scalars(activated).one() >= product.device_limit:
+            raise DeviceLimitError("the product has as many activated devices as it may have")
+        device.state = DeviceState.ACTIVATED
+        device.activated_at = device.updated_at = work.now
+        audit(work, "device.activate", device.device_id, sn)
+    else:
+        audit(work, "device.activate-again", device.device_id, sn)
+    return device
+
+
+def login(work: Work, device_id: str, password: bytes) -> str | None:
+    """ProductID of an activated device if `password` is its MQTT password (2.1), else None."""
+    device = device_by_id(work, device_id)
+    if device is None or device.state != DeviceState.ACTIVATED:
+        return None
+    if not hmac.compare_digest(mqtt_password(device.device_key).encode(), password):
+        return None
+    return device.product.product_id
+
+
+def logins(work: Work) -> list[tuple[str, str]]:
+    """DeviceID and MQTT password of every activated device."""
+    query = select(Device.device_id, Device.device_key).where(Device.state == DeviceState.ACTIVATED)
+    return [
+        (device_id, mqtt_password(key)) for device_id, key in work.session.execute(query.order_by(Device.id))
+    ]

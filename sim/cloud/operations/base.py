@@ -1,0 +1,44 @@
+"""What all operations share."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sim.cloud.blobs import Blobs
+from sim.cloud.model.work import Caller, Scope, Work
+from sim.cloud.store import Store
+
+
+@dataclass(slots=True)
+class Core:
+    """One cloud, whoever asks. `clock` gives seconds since 1970; devices reach it under `public_url`."""
+
+    store: Store
+    blobs: Blobs
+    clock: Callable[[], float]
+    public_url: str
+
+    def now(self) -> int:
+        return int(self.clock())
+
+    @contextlib.contextmanager
+    def work(self, caller: Caller) -> Iterator[Work]:
+        """One transaction: durable when the block ends, undone when it raises."""
+        with self.store.transaction() as session:
+            yield Work(session, self.now(), caller)
+
+
+class BaseOperations:
+    """A caller at a cloud."""
+
+    def __init__(self, core: Core, caller: Caller) -> None:
+        self.core = core
+        self.caller = caller
+
+    @contextlib.contextmanager
+    def _work(self, *scopes: Scope) -> Iterator[Work]:
+        """One transaction of a caller that has all of `scopes`. Raises `ForbiddenError`."""
+        for scope in scopes:
+            self.caller.require(scope)
+        with self.core.work(self.caller) as work:
+            yield work
