@@ -23,7 +23,22 @@ _COMMANDS: Final = {
     "certs": ("sim.cli.certs", "certs"),
 }
 #: Distribution that each optional import comes from -> the extra that installs it.
-_EXTRAS: Final = {"starlette": "cloud", "uvicorn": "cloud", "sqlalchemy": "cloud", "h11": "cloud"}
+_EXTRAS: Final = dict.fromkeys(
+    (
+        "alembic",
+        "fastapi",
+        "h11",
+        "nicegui",
+        "prometheus_client",
+        "psycopg",
+        "pydantic",
+        "segno",
+        "sqlalchemy",
+        "starlette",
+        "uvicorn",
+    ),
+    "cloud",
+)
 EXIT_INTERRUPTED: Final = 130
 
 

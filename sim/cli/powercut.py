@@ -147,6 +147,8 @@ def powercut(
         run_corpus_command(context, as_json=as_json)
     if replay is not None:
         context.exit(_replay(subject, options, Schedule.parse(replay), as_json))
+    if html is not None and xml is not None and html.absolute() == xml.absolute():
+        raise UsageError("--html and --junit name the same file: give two")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is known is reported
     with ExitStack() as outputs:
         # Opened first: a place that cannot be written is known before the work is done.

@@ -1,4 +1,6 @@
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,19 @@ def test_closed_streams_are_no_traceback(tmp_path: Path, arguments: str) -> None
     shell = ["bash", "-c", f"{COMMAND} {arguments} <&- >&-"]
     result = subprocess.run(shell, cwd=tmp_path, stderr=subprocess.PIPE, timeout=20, check=False)
     assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_interrupt_while_importing_is_no_traceback() -> None:
+    script = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the caller of the tests ignores
+from sim.cli.entry import main
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=20, check=False)
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, b"")

@@ -246,3 +246,8 @@ def test_corpus_prints_the_detection_rate(cli: Cli) -> None:
     facts = json.loads(cli("powercut", "--corpus", "--json").stdout)
     assert facts["detected"] == facts["total"] == len(facts["defects"]) >= 12
     assert all(each["control_clean"] and each["first"] for each in facts["defects"])
+
+
+def test_two_reports_in_one_file_are_refused(cli: Cli, tmp_path: Path) -> None:
+    result = cli("powercut", *SMALL, "--html", "x", "--junit", tmp_path / "x")
+    assert "name the same file" in one_line_error(result, 2, "cloudsim.usage")
