@@ -57,13 +57,13 @@ class Policy:
     def may_subscribe(self, client_id: str, topic_filter: str) -> bool:
         return True
 
-    async def on_connect(self, client_id: str, address: str) -> None:
+    def on_connect(self, client_id: str, address: str) -> None:
         pass
 
-    async def on_message(self, client_id: str, topic: str, payload: bytes, *, is_will: bool) -> None:
+    def on_message(self, client_id: str, topic: str, payload: bytes, *, is_will: bool) -> None:
         pass
 
-    async def on_disconnect(self, client_id: str) -> None:
+    def on_disconnect(self, client_id: str) -> None:
         pass
 
 
@@ -307,7 +307,9 @@ def measure(connections: int, messages: int, idle: int) -> list[dict[str, Any]]:
                 }
             )
     for name in CONTESTANTS:
-        rows.append({"scenario": "idle", "broker": name, "kib_per_connection": round(idle_kib(name, idle), 1)})
+        rows.append(
+            {"scenario": "idle", "broker": name, "kib_per_connection": round(idle_kib(name, idle), 1)}
+        )
     return rows
 
 
@@ -319,7 +321,9 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=200, help="that exchange messages; even")
     parser.add_argument("--idle", type=int, default=5000, help="connections that are silent")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--role", choices=("measure", "serve", "load"), default="measure", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--role", choices=("measure", "serve", "load"), default="measure", help=argparse.SUPPRESS
+    )
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--window", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--routed", action="store_true", help=argparse.SUPPRESS)

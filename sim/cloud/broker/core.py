@@ -113,14 +113,18 @@ class BrokerCore:
         link = self._links.get(connection)
         if link is None:
             return effects
-        if link.session is None:
+        session = link.session
+        if session is None:
             if isinstance(packet, Connect) and link.connect is None:
                 self._connect(link, packet, effects)
             else:
                 self._end(link, f"{type(packet).__name__} before the connection was accepted", effects)
             return effects
         link.deadline = now + link.patience
-        self._handle(link, link.session, packet, effects)
+        if isinstance(packet, Publish):
+            self._published(link, session, packet, effects)
+        else:
+            self._handle(link, session, packet, effects)
         return effects
 
     def authenticated(self, connection: int, code: ReturnCode, now: float) -> list[Effect]:
@@ -258,8 +262,6 @@ class BrokerCore:
 
     def _handle(self, link: _Link, session: Session, packet: Packet, effects: list[Effect]) -> None:
         match packet:
-            case Publish():
-                self._published(link, session, packet, effects)
             case PubAck() | PubRec() | PubComp():
                 self._send(session, session.acknowledged(packet), effects)
             case PubRel(packet_id):
