@@ -541,7 +541,9 @@ def _encode_publish(packet: Publish) -> bytes:
     return _packet(header, topic, packet.payload)
 
 
-def _encode_other(packet: Packet) -> bytes:
+def _encode_other(
+    packet: Connect | ConnAck | Subscribe | SubAck | Unsubscribe | PingReq | PingResp | Disconnect,
+) -> bytes:
     match packet:
         case PingReq() | PingResp() | Disconnect():
             return _packet(_header(_EMPTY_TYPES[type(packet)]))

@@ -40,6 +40,7 @@ from cloudsdk.mqtt.packets import (
 from sim.cloud.broker.effects import Authenticate, Close, Connected, Disconnected, Effect, Message, Send
 from sim.cloud.broker.limits import BrokerLimits
 from sim.cloud.broker.policy import TopicRules
+from sim.cloud.broker.retained import RetainedMessages
 from sim.cloud.broker.session import Session
 from sim.cloud.broker.subscriptions import SubscriptionTree
 
@@ -85,7 +86,7 @@ class BrokerCore:
         self._sessions: dict[str, Session] = {}
         self._offline: dict[str, Session] = {}  # oldest first
         self._subscriptions: SubscriptionTree[Session] = SubscriptionTree()
-        self._retained: dict[str, Publish] = {}
+        self._retained = RetainedMessages(limits.max_retained)
 
     def is_connected(self, client_id: str) -> bool:
         """True between the client's CONNACK 0 and the end of its connection."""
@@ -304,22 +305,17 @@ class BrokerCore:
             self._warn(link, "client %r may not publish to %r: message dropped", client_id, topic)
             return
         effects.append(Message(client_id, topic, message.payload, is_will))
-        if message.retain and not topic.startswith(self._limits.never_retain_prefixes):
-            self._retain(message)
+        if (
+            message.retain
+            and not topic.startswith(self._limits.never_retain_prefixes)
+            and not self._retained.put(message)
+        ):
+            _log.debug("message not retained: limit of %d reached", self._limits.max_retained)
         self._route(topic, message.payload, message.qos, effects)
 
     def _warn(self, link: _Link, line: str, client_id: str, topic: str) -> None:
         _log.log(logging.DEBUG if link.warned else logging.WARNING, line, client_id, topic[:_LOGGED_TOPIC])
         link.warned = True
-
-    def _retain(self, message: Publish) -> None:
-        topic = message.topic
-        if not message.payload:
-            self._retained.pop(topic, None)
-        elif topic in self._retained or len(self._retained) < self._limits.max_retained:
-            self._retained[topic] = message
-        else:
-            _log.debug("message not retained: limit of %d reached", self._limits.max_retained)
 
     def _route(self, topic: str, payload: bytes, qos: int, effects: list[Effect]) -> int:
         receivers = 0
@@ -342,15 +338,13 @@ class BrokerCore:
     def _subscribe(self, link: _Link, session: Session, packet: Subscribe, effects: list[Effect]) -> None:
         codes = tuple(self._grant(link, session, topic_filter, qos) for topic_filter, qos in packet.filters)
         effects.append(Send(link.connection, SubAck(packet.packet_id, codes)))
-        for (topic_filter, _), code in zip(packet.filters, codes, strict=True):
+        # A filter that is repeated in one packet gets its retained messages once.
+        granted = dict(zip((topic_filter for topic_filter, _ in packet.filters), codes, strict=True))
+        for topic_filter, code in granted.items():
             if code != SUBSCRIBE_FAILED:
-                for message in self._retained.values():
-                    if topics.matches(topic_filter, message.topic):
-                        self._offer(
-                            session,
-                            Publish(message.topic, message.payload, min(message.qos, code), retain=True),
-                            effects,
-                        )
+                for message in self._retained.matching(topic_filter):
+                    copy = Publish(message.topic, message.payload, min(message.qos, code), retain=True)
+                    self._offer(session, copy, effects)
 
     def _grant(self, link: _Link, session: Session, topic_filter: str, qos: int) -> int:
         known = topic_filter in session.subscriptions

@@ -28,6 +28,7 @@ from sim.cloud.broker.policy import BrokerPolicy
 _log = logging.getLogger(__name__)
 
 _LISTEN_BACKLOG = 1024  # connections the kernel holds while a fleet comes back at once
+_EFFECTS_IN_A_ROW = 1000  # for one client, before others are served
 _WRITE_SIZE = 64 * 1024  # bytes for one client that are written before the loop's pass ends
 _READ_SIZE = 4096  # bytes per read; bounds how long one client is served in a row, and its held-back packets
 
@@ -128,8 +129,11 @@ class EmbeddedBroker:
             self._apply(self._core.opened(number, address, self._clock()))
         return number
 
-    def _received(self, number: int, packet: Packet) -> None:
-        self._apply(self._core.received(number, packet, self._clock()))
+    def _received(self, number: int, packet: Packet) -> int:
+        """Handle a packet; returns how many effects it had."""
+        effects = self._core.received(number, packet, self._clock())
+        self._apply(effects)
+        return len(effects)
 
     def _has_unsent(self, connection: "_Connection") -> None:
         if not self._unsent:
@@ -233,6 +237,7 @@ class _Connection(asyncio.BufferedProtocol):
         "_transport",
         "_unsent",
         "_unsent_size",
+        "_yielded",
     )
 
     _transport: asyncio.Transport
@@ -246,6 +251,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._packets: list[Packet] = []  # decoded while held
         self._fault: str | None = None  # what is wrong with the bytes after `_packets`
         self._held = False
+        self._yielded = False  # as held, until the next pass of the loop
         self._reading = False  # what is sent goes out when everything read is handled
         self._closing = False
         self._end_reason = "connection lost"
@@ -269,14 +275,10 @@ class _Connection(asyncio.BufferedProtocol):
         except MqttError as error:
             packets = error.packets
             self._fault = str(error)
-        if self._held:  # TLS hands in what it had read before
+        if self._held or self._yielded:  # TLS hands in what it had read before
             self._packets.extend(packets)
         else:
-            self._reading = True
-            self._process(packets)
-            self._reading = False
-            if self._unsent:
-                self.flush()
+            self._handle(packets)
 
     def pause_writing(self) -> None:
         self._end_reason = "does not read what it is sent"
@@ -324,19 +326,37 @@ class _Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def release(self) -> None:
-        if self._held and not self._closing:
+        if self._held:
             self._held = False
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._yielded = False
+        if not self._held and not self._closing:
             self._transport.resume_reading()
             packets, self._packets = self._packets, []
-            self._process(packets)
+            self._handle(packets)
+
+    def _handle(self, packets: list[Packet]) -> None:
+        self._reading = True
+        self._process(packets)
+        self._reading = False
+        if self._unsent:
+            self.flush()
 
     def _process(self, packets: list[Packet]) -> None:
+        budget = _EFFECTS_IN_A_ROW
         rest = iter(packets)
         for packet in rest:
-            self._broker._received(self._number, packet)
+            budget -= self._broker._received(self._number, packet)
             if self._closing:
                 return
-            if self._held:
+            if budget <= 0 and not self._held:
+                # The loop serves others before it goes on with this one.
+                self._yielded = True
+                self._transport.pause_reading()
+                asyncio.get_running_loop().call_soon(self._go_on)
+            if self._held or self._yielded:
                 self._packets.extend(rest)
                 return
         if self._fault is not None:

@@ -39,7 +39,7 @@ class Session:
         self.received: set[int] = set()  # QoS 2 identifiers received and not yet released
         self._limits = limits
         self._inflight: dict[int, _Outgoing] = {}
-        self._queue: deque[Publish] = deque()
+        self._queue: deque[Publish] | None = None  # None while empty: most clients never need the memory
         self._pending_bytes = 0
         self._last_id = 0
 
@@ -57,6 +57,8 @@ class Session:
         if self.connection is not None and len(self._inflight) < self._limits.max_inflight:
             self._pending_bytes += size
             return [self._launch(message)]
+        if self._queue is None:
+            self._queue = deque()
         if len(self._queue) >= self._limits.max_queued:
             return None
         self._pending_bytes += size
@@ -68,8 +70,10 @@ class Session:
         packet_id = packet.packet_id
         outgoing = self._inflight.get(packet_id)
         if isinstance(packet, PubRec):
-            if outgoing is not None and outgoing.message.qos == 2:
+            if outgoing is not None and outgoing.message.qos == 2 and not outgoing.released:
                 outgoing.released = True
+                # PUBRELs are repeated in the order of the PUBRECs (MQTT-4.6.0-4).
+                self._inflight[packet_id] = self._inflight.pop(packet_id)
             return [PubRel(packet_id)]  # for an unknown one too, so that the client can finish
         if outgoing is not None and (
             outgoing.released if isinstance(packet, PubComp) else outgoing.message.qos == 1
@@ -93,8 +97,12 @@ class Session:
 
     def _from_queue(self) -> list[Packet]:
         packets: list[Packet] = []
+        if self._queue is None:
+            return packets
         while self._queue and len(self._inflight) < self._limits.max_inflight:
             packets.append(self._launch(self._queue.popleft()))
+        if not self._queue:
+            self._queue = None
         return packets
 
     def _launch(self, message: Publish) -> Publish:
