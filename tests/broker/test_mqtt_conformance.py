@@ -1,7 +1,7 @@
 """What MQTT 3.1.1 demands of a server, tried with stock clients on our broker and on a real Mosquitto.
 
-The second one says whether a test is right. Numbers are those of the normative statements in the specification.
-Tests with `ours` are about what Mosquitto 2.0.11 does otherwise.
+The second one says whether a test is right; tests with `ours` are about what Mosquitto 2.0.11 does otherwise.
+Numbers are those of the normative statements in the specification.
 """
 
 import itertools
