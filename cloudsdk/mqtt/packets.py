@@ -408,9 +408,9 @@ _Empty = type[PingReq] | type[PingResp] | type[Disconnect]
 
 def _ack_decoder(packet_type: _PublishAck) -> Callable[[bytes], Packet]:
     def decode(body: bytes) -> Packet:
-        packet_id, at = _u16(body, 0)
-        _end(body, at)
-        return packet_type(packet_id)
+        if len(body) != _U16.size:
+            raise MalformedPacketError("acknowledgement is not just a packet identifier")
+        return packet_type(body[0] << 8 | body[1])
 
     return decode
 
@@ -598,10 +598,9 @@ def _encoded_binary(raw: bytes) -> bytes:
 
 
 def _packet(header: int, *fields: bytes) -> bytes:
-    body = b"".join(fields)
-    length = len(body)
+    length = sum(map(len, fields))
     if length < 0x80:
-        return bytes((header, length)) + body
+        return b"".join((bytes((header, length)), *fields))
     if length > MAX_REMAINING_LENGTH:
         raise PacketTooLargeError(f"packet body of {length} bytes, MQTT allows {MAX_REMAINING_LENGTH}")
     prefix = bytearray((header,))
@@ -609,4 +608,4 @@ def _packet(header: int, *fields: bytes) -> bytes:
         prefix.append(length & 0x7F | 0x80)
         length >>= 7
     prefix.append(length)
-    return bytes(prefix) + body
+    return b"".join((prefix, *fields))

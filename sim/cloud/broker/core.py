@@ -320,11 +320,11 @@ class BrokerCore:
     def _route(self, topic: str, payload: bytes, qos: int, effects: list[Effect]) -> int:
         receivers = 0
         for session, granted in self._subscriptions.match(topic).items():
-            receivers += self._offer(session, Publish(topic, payload, min(qos, granted)), effects)
+            packets = session.deliver(topic, payload, min(qos, granted))
+            receivers += self._delivered(session, packets, effects)
         return receivers
 
-    def _offer(self, session: Session, message: Publish, effects: list[Effect]) -> bool:
-        packets = session.deliver(message)
+    def _delivered(self, session: Session, packets: list[Packet] | None, effects: list[Effect]) -> bool:
         if packets is None:
             _log.debug("message for client %r dropped: offline or queue full", session.client_id)
             return False
@@ -333,7 +333,8 @@ class BrokerCore:
 
     def _send(self, session: Session, packets: Iterable[Packet], effects: list[Effect]) -> None:
         if (connection := session.connection) is not None:
-            effects.extend(Send(connection, packet) for packet in packets)
+            for packet in packets:
+                effects.append(Send(connection, packet))
 
     def _subscribe(self, link: _Link, session: Session, packet: Subscribe, effects: list[Effect]) -> None:
         codes = tuple(self._grant(link, session, topic_filter, qos) for topic_filter, qos in packet.filters)
@@ -342,9 +343,9 @@ class BrokerCore:
         granted = dict(zip((topic_filter for topic_filter, _ in packet.filters), codes, strict=True))
         for topic_filter, code in granted.items():
             if code != SUBSCRIBE_FAILED:
-                for message in self._retained.matching(topic_filter):
-                    copy = Publish(message.topic, message.payload, min(message.qos, code), retain=True)
-                    self._offer(session, copy, effects)
+                for kept in self._retained.matching(topic_filter):
+                    packets = session.deliver(kept.topic, kept.payload, min(kept.qos, code), retain=True)
+                    self._delivered(session, packets, effects)
 
     def _grant(self, link: _Link, session: Session, topic_filter: str, qos: int) -> int:
         known = topic_filter in session.subscriptions

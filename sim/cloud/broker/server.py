@@ -28,6 +28,7 @@ from sim.cloud.broker.policy import BrokerPolicy
 _log = logging.getLogger(__name__)
 
 _LISTEN_BACKLOG = 1024  # connections the kernel holds while a fleet comes back at once
+_NOTICES = (Message, Connected, Disconnected)
 _EFFECTS_IN_A_ROW = 1000  # for one client, before others are served
 _WRITE_SIZE = 64 * 1024  # bytes for one client that are written before the loop's pass ends
 _READ_SIZE = 4096  # bytes per read; bounds how long one client is served in a row, and its held-back packets
@@ -161,7 +162,7 @@ class EmbeddedBroker:
             if isinstance(effect, Send):
                 if (connection := self._connections.get(effect.connection)) is not None:
                     connection.send(encode(effect.packet))
-            elif isinstance(effect, Message | Connected | Disconnected):
+            elif isinstance(effect, _NOTICES):
                 if self._deliveries.put(effect) >= self._limits.max_backlog:
                     self._hold(effect.client_id)
             elif isinstance(effect, Close):
