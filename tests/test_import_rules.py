@@ -36,6 +36,7 @@ PURE = (
     "sim/boot_log.py",
     "sim/console.py",
     "sim/cloud/broker/core.py",
+    "sim/cloud/broker/retained.py",
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
     "sim/faults/network/duplicate.py",

@@ -1,5 +1,8 @@
 """Sans-IO codec for MQTT 3.1.1 control packets, both directions.
 
+PUBLISH and its acknowledgements are not frozen: a frozen dataclass takes three times as long to make, and a
+broker makes several for each message. Nothing changes them.
+
 All integers are big-endian. The codec is strict with one exception the original device needs: its packet
 identifiers are uninitialised memory, so a PUBLISH may carry identifier 0 or repeat one that is still
 outstanding (cloudsdk-protocol 2.3). The acknowledgements of such a PUBLISH may therefore be 0 as well.
@@ -20,6 +23,7 @@ MAX_REMAINING_LENGTH: Final = 268_435_455  # bytes; four length bytes of seven b
 
 _MQTT_3_1: Final = ("MQIsdp", 3)  # protocol name and level
 _LENGTH_BYTES: Final = 4
+_REMEMBERED_TOPIC: Final = 256  # bytes of the longest topic a decoder keeps for the next packet
 _U8: Final = struct.Struct("!B")
 _U16: Final = struct.Struct("!H")
 _CONNECT_TAIL: Final = struct.Struct("!BH")  # connect flags, keepalive
@@ -90,7 +94,7 @@ class ConnAck:
     session_present: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Publish:
     """PUBLISH. `packet_id` is on the wire only for QoS 1 and 2."""
 
@@ -102,28 +106,28 @@ class Publish:
     packet_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class PubAck:
     """PUBACK: QoS 1 done."""
 
     packet_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class PubRec:
     """PUBREC: QoS 2 received."""
 
     packet_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class PubRel:
     """PUBREL: QoS 2 released."""
 
     packet_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class PubComp:
     """PUBCOMP: QoS 2 done."""
 
@@ -201,7 +205,9 @@ def encode(packet: Packet) -> bytes:
     exceeds `MAX_REMAINING_LENGTH`. Whether a topic or filter is valid is for `cloudsdk.mqtt.topics` to say.
     """
     try:
-        if type(packet) is Publish:
+        if isinstance(packet, _ACK_TYPES):
+            return _ACK.pack(_ACK_HEADERS[type(packet)], _U16.size, packet.packet_id)
+        if isinstance(packet, Publish):
             return _encode_publish(packet)
         return _encode_other(packet)
     except struct.error:
@@ -215,13 +221,16 @@ class Decoder:
     below that bound plus one `feed`.
     """
 
-    __slots__ = ("_broken", "_max_packet_size", "_needed", "_partial")
+    __slots__ = ("_broken", "_max_packet_size", "_needed", "_partial", "_raw_topic", "_topic")
 
     def __init__(self, max_packet_size: int) -> None:
         self._max_packet_size = max_packet_size
-        self._partial = bytearray()
+        self._partial: bytearray | None = None
         self._needed = 0  # bytes of `_partial` before another look is worth it
         self._broken = False
+        # A peer repeats few topics: the last one is not decoded and checked again.
+        self._raw_topic = b""
+        self._topic = ""
 
     def feed(self, data: bytes) -> list[Packet]:
         """The packets that `data` completes, in order.
@@ -231,20 +240,25 @@ class Decoder:
         """
         if self._broken:
             raise MalformedPacketError("an earlier packet broke this stream: close the connection")
-        if self._partial:
+        if self._partial is not None:
             self._partial += data
             if len(self._partial) < self._needed:
                 return []
             data = bytes(self._partial)
-            self._partial.clear()
+            self._partial = None
 
         packets: list[Packet] = []
         start, end = 0, len(data)
         try:
             while start < end:
-                if data[start] not in _VALID_HEADERS:
-                    raise MalformedPacketError(f"no MQTT 3.1.1 packet begins with 0x{data[start]:02x}")
-                body, stop = frame(data, start)
+                header = data[start]
+                if header not in _VALID_HEADERS:
+                    raise MalformedPacketError(f"no MQTT 3.1.1 packet begins with 0x{header:02x}")
+                body = start + 2
+                if body <= end and data[start + 1] < 0x80:
+                    stop = body + data[start + 1]
+                else:
+                    body, stop = frame(data, start)
                 if stop - start > self._max_packet_size:
                     raise PacketTooLargeError(
                         f"packet of {stop - start} bytes, the limit is {self._max_packet_size}: "
@@ -252,15 +266,42 @@ class Decoder:
                     )
                 if stop > end:
                     self._needed = stop - start
-                    self._partial += data[start:]
+                    self._partial = bytearray(data[start:])
                     break
-                packets.append(_decode(data[start], data[body:stop]))
+                if header in _PUBLISH_HEADERS:
+                    packets.append(self._publish(header, data, body, stop))
+                else:
+                    packets.append(_DECODERS[header](data[body:stop]))
                 start = stop
         except MqttError as error:
             self._broken = True
             error.packets = packets
             raise
         return packets
+
+    def _publish(self, header: int, data: bytes, at: int, stop: int) -> Publish:
+        """The PUBLISH whose body is `data[at:stop]`: one step, because this is what brokers do all day."""
+        topic_at = at + _U16.size
+        topic_end = topic_at + (data[at] << 8 | data[at + 1]) if topic_at <= stop else topic_at
+        qos = header >> _QOS_SHIFT & _QOS_MASK
+        payload_at = topic_end + _U16.size if qos else topic_end
+        if payload_at > stop:
+            raise MalformedPacketError("packet ends inside its fields")
+        raw = data[topic_at:topic_end]
+        if raw == self._raw_topic and raw:
+            topic = self._topic
+        else:
+            topic = _topic(raw)
+            if len(raw) <= _REMEMBERED_TOPIC:
+                self._raw_topic, self._topic = raw, topic
+        return Publish(
+            topic,
+            data[payload_at:stop],
+            qos,
+            header & _RETAIN != 0,
+            header & _DUP != 0,
+            data[topic_end] << 8 | data[topic_end + 1] if qos else 0,
+        )
 
 
 def frame(data: bytes, start: int) -> tuple[int, int]:
@@ -276,19 +317,6 @@ def frame(data: bytes, start: int) -> tuple[int, int]:
         if byte < 0x80:
             return at, at + length
     raise MalformedPacketError("remaining length of more than four bytes")
-
-
-def _decode(header: int, body: bytes) -> Packet:
-    return _decode_publish(header, body) if header >> 4 == _PUBLISH else _DECODERS[header](body)
-
-
-def _decode_publish(header: int, body: bytes) -> Publish:
-    qos = header >> _QOS_SHIFT & _QOS_MASK
-    topic, at = _topic(body, 0)
-    packet_id = 0
-    if qos:
-        packet_id, at = _u16(body, at)
-    return Publish(topic, body[at:], qos, header & _RETAIN != 0, header & _DUP != 0, packet_id)
 
 
 def _decode_connect(body: bytes) -> Connect:
@@ -311,7 +339,8 @@ def _decode_connect(body: bytes) -> Connect:
     if flags & _WILL:
         if will_qos > _MAX_QOS:
             raise MalformedPacketError("CONNECT with will QoS 3")
-        topic, at = _topic(body, at)
+        raw_topic, at = _binary(body, at)
+        topic = _topic(raw_topic)
         payload, at = _binary(body, at)
         will = Will(topic, payload, will_qos, flags & _WILL_RETAIN != 0)
     elif will_qos or flags & _WILL_RETAIN:
@@ -379,9 +408,9 @@ _Empty = type[PingReq] | type[PingResp] | type[Disconnect]
 
 def _ack_decoder(packet_type: _PublishAck) -> Callable[[bytes], Packet]:
     def decode(body: bytes) -> Packet:
-        packet_id, at = _u16(body, 0)
-        _end(body, at)
-        return packet_type(packet_id)
+        if len(body) != _U16.size:
+            raise MalformedPacketError("acknowledgement is not just a packet identifier")
+        return packet_type(body[0] << 8 | body[1])
 
     return decode
 
@@ -396,19 +425,21 @@ def _empty_decoder(packet_type: _Empty) -> Callable[[bytes], Packet]:
     return decode
 
 
-_ACK_TYPES: Final[dict[_PublishAck | type[UnsubAck], int]] = {
-    PubAck: _PUBACK,
-    PubRec: _PUBREC,
-    PubRel: _PUBREL,
-    PubComp: _PUBCOMP,
-    UnsubAck: _UNSUBACK,
-}
 _EMPTY_TYPES: Final[dict[_Empty, int]] = {PingReq: _PINGREQ, PingResp: _PINGRESP, Disconnect: _DISCONNECT}
 
 
 def _header(kind: int) -> int:
     return kind << 4 | (_FLAGS if kind in _FLAGGED else 0)
 
+
+_ACK_TYPES: Final = (PubAck, PubRec, PubRel, PubComp, UnsubAck)
+_ACK_HEADERS: Final[dict[_PublishAck | type[UnsubAck], int]] = {
+    PubAck: _header(_PUBACK),
+    PubRec: _header(_PUBREC),
+    PubRel: _header(_PUBREL),
+    PubComp: _header(_PUBCOMP),
+    UnsubAck: _header(_UNSUBACK),
+}
 
 # By fixed header byte; PUBLISH alone has variable flags.
 _DECODERS: Final[dict[int, Callable[[bytes], Packet]]] = {
@@ -424,12 +455,13 @@ _DECODERS: Final[dict[int, Callable[[bytes], Packet]]] = {
     _header(_UNSUBACK): _decode_unsuback,
     **{_header(kind): _empty_decoder(packet_type) for packet_type, kind in _EMPTY_TYPES.items()},
 }
-_VALID_HEADERS: Final = frozenset(_DECODERS) | {
+_PUBLISH_HEADERS: Final = frozenset(
     _PUBLISH << 4 | dup | qos << _QOS_SHIFT | retain
     for qos in range(_MAX_QOS + 1)
     for retain in (0, _RETAIN)
     for dup in ((0, _DUP) if qos else (0,))
-}
+)
+_VALID_HEADERS: Final = _PUBLISH_HEADERS | frozenset(_DECODERS)
 
 
 def _u8(body: bytes, at: int) -> tuple[int, int]:
@@ -455,20 +487,24 @@ def _binary(body: bytes, at: int) -> tuple[bytes, int]:
 
 def _text(body: bytes, at: int) -> tuple[str, int]:
     raw, end = _binary(body, at)
+    return _decoded(raw), end
+
+
+def _decoded(raw: bytes) -> str:
     try:
         text = raw.decode()
     except UnicodeDecodeError:
         raise MalformedPacketError("string is not UTF-8") from None
     if "\0" in text:
         raise MalformedPacketError("string contains U+0000")
-    return text, end
+    return text
 
 
-def _topic(body: bytes, at: int) -> tuple[str, int]:
-    topic, end = _text(body, at)
+def _topic(raw: bytes) -> str:
+    topic = _decoded(raw)
     if not topic or "+" in topic or "#" in topic:
         raise MalformedPacketError("topic name is empty or has a wildcard")
-    return topic, end
+    return topic
 
 
 def _filter(body: bytes, at: int) -> tuple[str, int]:
@@ -505,10 +541,10 @@ def _encode_publish(packet: Publish) -> bytes:
     return _packet(header, topic, packet.payload)
 
 
-def _encode_other(packet: Packet) -> bytes:
+def _encode_other(
+    packet: Connect | ConnAck | Subscribe | SubAck | Unsubscribe | PingReq | PingResp | Disconnect,
+) -> bytes:
     match packet:
-        case PubAck() | PubRec() | PubRel() | PubComp() | UnsubAck():
-            return _ACK.pack(_header(_ACK_TYPES[type(packet)]), _U16.size, packet.packet_id)
         case PingReq() | PingResp() | Disconnect():
             return _packet(_header(_EMPTY_TYPES[type(packet)]))
         case Connect():
@@ -524,8 +560,6 @@ def _encode_other(packet: Packet) -> bytes:
         case Unsubscribe():
             names = [_encoded_text(name) for name in packet.filters]
             return _packet(_header(_UNSUBSCRIBE), _U16.pack(packet.packet_id), *names)
-        case Publish():
-            return _encode_publish(packet)
 
 
 def _encode_connect(packet: Connect) -> bytes:
@@ -564,10 +598,9 @@ def _encoded_binary(raw: bytes) -> bytes:
 
 
 def _packet(header: int, *fields: bytes) -> bytes:
-    body = b"".join(fields)
-    length = len(body)
+    length = sum(map(len, fields))
     if length < 0x80:
-        return bytes((header, length)) + body
+        return b"".join((bytes((header, length)), *fields))
     if length > MAX_REMAINING_LENGTH:
         raise PacketTooLargeError(f"packet body of {length} bytes, MQTT allows {MAX_REMAINING_LENGTH}")
     prefix = bytearray((header,))
@@ -575,4 +608,4 @@ def _packet(header: int, *fields: bytes) -> bytes:
         prefix.append(length & 0x7F | 0x80)
         length >>= 7
     prefix.append(length)
-    return bytes(prefix) + body
+    return b"".join((prefix, *fields))

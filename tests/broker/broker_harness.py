@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from cloudsdk.mqtt.packets import ConnAck, Connect, Decoder, Packet, encode
 from sim.cloud.broker import BrokerLimits, EmbeddedBroker
+from sim.cloud.tls import ServerTls
 
 T = TypeVar("T")
 
@@ -72,13 +73,15 @@ class RecordingPolicy:
 class RunningBroker:
     """An `EmbeddedBroker` on a loop in another thread."""
 
-    def __init__(self, policy: RecordingPolicy, limits: BrokerLimits | None) -> None:
+    def __init__(
+        self, policy: RecordingPolicy, limits: BrokerLimits | None, tls: ServerTls | None = None
+    ) -> None:
         self.policy = policy
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self.broker = EmbeddedBroker(policy, limits=limits)
-        self.run(self.broker.start("127.0.0.1", 0))
+        self.run(self.broker.start("127.0.0.1", 0, tls.context() if tls is not None else None))
         self.port = self.broker.port
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -106,8 +109,8 @@ class RunningBroker:
 
 
 @contextmanager
-def running(limits: BrokerLimits | None = None) -> Iterator[RunningBroker]:
-    server = RunningBroker(RecordingPolicy(), limits)
+def running(limits: BrokerLimits | None = None, *, tls: ServerTls | None = None) -> Iterator[RunningBroker]:
+    server = RunningBroker(RecordingPolicy(), limits, tls)
     try:
         yield server
     finally:

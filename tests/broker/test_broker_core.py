@@ -410,6 +410,21 @@ def test_persistent_session_gets_what_it_missed() -> None:
     ]
 
 
+def test_releases_are_repeated_in_the_order_of_the_receipts() -> None:
+    """MQTT-4.6.0-4; what was not received comes again in its own order."""
+    core = make_core()
+    join(core, 1, "d", clean_session=False)
+    subscribe(core, 1, "a", 2)
+    for number in range(1, 5):
+        core.publish("a", b"%d" % number, 2)
+    for packet_id in (3, 1, 3):
+        core.received(1, PubRec(packet_id), 0.0)
+    core.closed(1, "lost")
+    again = sent(join(core, 2, "d", clean_session=False), 2)
+    assert [packet for packet in again if isinstance(packet, PubRel)] == [PubRel(3), PubRel(1)]
+    assert [packet.packet_id for packet in again if isinstance(packet, Publish)] == [2, 4]
+
+
 def test_persistent_session_remembers_received_qos2_ids() -> None:
     core = make_core()
     join(core, 1, "d", clean_session=False)

@@ -367,3 +367,19 @@ def test_field_that_does_not_fit_is_not_encoded(packet: Packet) -> None:
 
 def test_password_is_not_in_the_repr() -> None:
     assert PASSWORD.decode() not in repr(DEVICE_CONNECT)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b/c", "\u4e2d", "x" * 300]), st.integers(0, 2)), max_size=8))
+def test_publishes_in_a_row_keep_their_own_topics(sent: list[tuple[str, int]]) -> None:
+    packets = [Publish(topic, b"p", qos, packet_id=qos) for topic, qos in sent]
+    decoder = Decoder(MAX)
+    assert [decoder.feed(encode(packet))[0] for packet in packets] == packets
+    assert decode(b"".join(encode(packet) for packet in packets)) == packets
+
+
+@pytest.mark.parametrize("bad", ["30 02 0000", "30 03 0001 2b", "30 01 00", "32 03 0001 61", "30 03 0002 61"])
+def test_a_bad_publish_after_a_good_one_is_still_refused(bad: str) -> None:
+    decoder = Decoder(MAX)
+    decoder.feed(encode(Publish("a", b"")))
+    with pytest.raises(MalformedPacketError):
+        decoder.feed(bytes.fromhex(bad))

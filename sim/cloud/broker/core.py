@@ -40,6 +40,7 @@ from cloudsdk.mqtt.packets import (
 from sim.cloud.broker.effects import Authenticate, Close, Connected, Disconnected, Effect, Message, Send
 from sim.cloud.broker.limits import BrokerLimits
 from sim.cloud.broker.policy import TopicRules
+from sim.cloud.broker.retained import RetainedMessages
 from sim.cloud.broker.session import Session
 from sim.cloud.broker.subscriptions import SubscriptionTree
 
@@ -85,7 +86,7 @@ class BrokerCore:
         self._sessions: dict[str, Session] = {}
         self._offline: dict[str, Session] = {}  # oldest first
         self._subscriptions: SubscriptionTree[Session] = SubscriptionTree()
-        self._retained: dict[str, Publish] = {}
+        self._retained = RetainedMessages(limits.max_retained)
 
     def is_connected(self, client_id: str) -> bool:
         """True between the client's CONNACK 0 and the end of its connection."""
@@ -113,14 +114,18 @@ class BrokerCore:
         link = self._links.get(connection)
         if link is None:
             return effects
-        if link.session is None:
+        session = link.session
+        if session is None:
             if isinstance(packet, Connect) and link.connect is None:
                 self._connect(link, packet, effects)
             else:
                 self._end(link, f"{type(packet).__name__} before the connection was accepted", effects)
             return effects
         link.deadline = now + link.patience
-        self._handle(link, link.session, packet, effects)
+        if isinstance(packet, Publish):
+            self._published(link, session, packet, effects)
+        else:
+            self._handle(link, session, packet, effects)
         return effects
 
     def authenticated(self, connection: int, code: ReturnCode, now: float) -> list[Effect]:
@@ -258,8 +263,6 @@ class BrokerCore:
 
     def _handle(self, link: _Link, session: Session, packet: Packet, effects: list[Effect]) -> None:
         match packet:
-            case Publish():
-                self._published(link, session, packet, effects)
             case PubAck() | PubRec() | PubComp():
                 self._send(session, session.acknowledged(packet), effects)
             case PubRel(packet_id):
@@ -302,31 +305,26 @@ class BrokerCore:
             self._warn(link, "client %r may not publish to %r: message dropped", client_id, topic)
             return
         effects.append(Message(client_id, topic, message.payload, is_will))
-        if message.retain and not topic.startswith(self._limits.never_retain_prefixes):
-            self._retain(message)
+        if (
+            message.retain
+            and not topic.startswith(self._limits.never_retain_prefixes)
+            and not self._retained.put(message)
+        ):
+            _log.debug("message not retained: limit of %d reached", self._limits.max_retained)
         self._route(topic, message.payload, message.qos, effects)
 
     def _warn(self, link: _Link, line: str, client_id: str, topic: str) -> None:
         _log.log(logging.DEBUG if link.warned else logging.WARNING, line, client_id, topic[:_LOGGED_TOPIC])
         link.warned = True
 
-    def _retain(self, message: Publish) -> None:
-        topic = message.topic
-        if not message.payload:
-            self._retained.pop(topic, None)
-        elif topic in self._retained or len(self._retained) < self._limits.max_retained:
-            self._retained[topic] = message
-        else:
-            _log.debug("message not retained: limit of %d reached", self._limits.max_retained)
-
     def _route(self, topic: str, payload: bytes, qos: int, effects: list[Effect]) -> int:
         receivers = 0
         for session, granted in self._subscriptions.match(topic).items():
-            receivers += self._offer(session, Publish(topic, payload, min(qos, granted)), effects)
+            packets = session.deliver(topic, payload, min(qos, granted))
+            receivers += self._delivered(session, packets, effects)
         return receivers
 
-    def _offer(self, session: Session, message: Publish, effects: list[Effect]) -> bool:
-        packets = session.deliver(message)
+    def _delivered(self, session: Session, packets: list[Packet] | None, effects: list[Effect]) -> bool:
         if packets is None:
             _log.debug("message for client %r dropped: offline or queue full", session.client_id)
             return False
@@ -335,20 +333,19 @@ class BrokerCore:
 
     def _send(self, session: Session, packets: Iterable[Packet], effects: list[Effect]) -> None:
         if (connection := session.connection) is not None:
-            effects.extend(Send(connection, packet) for packet in packets)
+            for packet in packets:
+                effects.append(Send(connection, packet))
 
     def _subscribe(self, link: _Link, session: Session, packet: Subscribe, effects: list[Effect]) -> None:
         codes = tuple(self._grant(link, session, topic_filter, qos) for topic_filter, qos in packet.filters)
         effects.append(Send(link.connection, SubAck(packet.packet_id, codes)))
-        for (topic_filter, _), code in zip(packet.filters, codes, strict=True):
+        # A filter that is repeated in one packet gets its retained messages once.
+        granted = dict(zip((topic_filter for topic_filter, _ in packet.filters), codes, strict=True))
+        for topic_filter, code in granted.items():
             if code != SUBSCRIBE_FAILED:
-                for message in self._retained.values():
-                    if topics.matches(topic_filter, message.topic):
-                        self._offer(
-                            session,
-                            Publish(message.topic, message.payload, min(message.qos, code), retain=True),
-                            effects,
-                        )
+                for kept in self._retained.matching(topic_filter):
+                    packets = session.deliver(kept.topic, kept.payload, min(kept.qos, code), retain=True)
+                    self._delivered(session, packets, effects)
 
     def _grant(self, link: _Link, session: Session, topic_filter: str, qos: int) -> int:
         known = topic_filter in session.subscriptions

@@ -3,16 +3,18 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from sim.cloud.broker.effects import Connected, Disconnected, Message, Notice
 from sim.cloud.broker.policy import BrokerPolicy
 
 _log = logging.getLogger(__name__)
 
+_FAILED = "callback for client %r failed"
+
 
 class Deliveries:
-    """A queue per client with something to tell, and one task for each such client.
+    """A queue and a task for each client with a callback that is not done.
 
     `on_room(client_id)` is called whenever a client's backlog falls to `room` notices.
     """
@@ -25,11 +27,14 @@ class Deliveries:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def put(self, notice: Notice) -> int:
-        """Append a notice to its client's queue; returns how many wait there."""
+        """Run a notice's callback after those before it; returns how many of its client are not done."""
         queue = self._queues.get(notice.client_id)
         if queue is None:
+            running = self._start(notice)
+            if running is None:
+                return 0
             queue = self._queues[notice.client_id] = deque()
-            task = asyncio.get_running_loop().create_task(self._run(notice.client_id, queue))
+            task = asyncio.get_running_loop().create_task(self._run(notice.client_id, running, queue))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         queue.append(notice)
@@ -51,22 +56,35 @@ class Deliveries:
             await asyncio.wait(late)
         self._queues.clear()
 
-    async def _run(self, client_id: str, queue: deque[Notice]) -> None:
-        while queue:
-            try:
-                await self._call(queue[0])
-            except Exception:
-                _log.exception("callback for client %r failed", client_id)
+    async def _run(self, client_id: str, running: Awaitable[None] | None, queue: deque[Notice]) -> None:
+        """Finish the callback of `queue[0]`, then run the others."""
+        while True:
+            if running is not None:
+                try:
+                    await running
+                except Exception:
+                    _log.exception(_FAILED, client_id)
             queue.popleft()
             if len(queue) == self._room:
                 asyncio.get_running_loop().call_soon(self._on_room, client_id)
+            if not queue:
+                break
+            running = self._start(queue[0])
         del self._queues[client_id]
 
-    async def _call(self, notice: Notice) -> None:
-        match notice:
-            case Message(client_id, topic, payload, is_will):
-                await self._policy.on_message(client_id, topic, payload, is_will=is_will)
-            case Connected(client_id, address):
-                await self._policy.on_connect(client_id, address)
-            case Disconnected(client_id):
-                await self._policy.on_disconnect(client_id)
+    def _start(self, notice: Notice) -> Awaitable[None] | None:
+        """Call back. A plain function is then done, a coroutine has still to run."""
+        policy = self._policy
+        try:
+            match notice:
+                case Message():
+                    return policy.on_message(
+                        notice.client_id, notice.topic, notice.payload, is_will=notice.is_will
+                    )
+                case Connected():
+                    return policy.on_connect(notice.client_id, notice.address)
+                case Disconnected():
+                    return policy.on_disconnect(notice.client_id)
+        except Exception:
+            _log.exception(_FAILED, notice.client_id)
+            return None

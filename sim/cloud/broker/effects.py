@@ -1,11 +1,14 @@
-"""What the core wants done. `connection` is the number the shell gave the connection."""
+"""What the core wants done. `connection` is the number the shell gave the connection.
+
+`Send` and `Message` are made for every message: not frozen, for the reason given in `cloudsdk.mqtt.packets`.
+"""
 
 from dataclasses import dataclass, field
 
 from cloudsdk.mqtt.packets import Packet
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
     """Send a packet to a client."""
 
@@ -38,7 +41,7 @@ class Connected:
     address: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """Hand a client's message to the cloud."""
 

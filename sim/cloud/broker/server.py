@@ -6,7 +6,6 @@ import logging
 import secrets
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import cast
 
@@ -14,13 +13,24 @@ from cloudsdk.mqtt.errors import MqttError
 from cloudsdk.mqtt.packets import Decoder, Packet, ReturnCode, encode
 from sim.cloud.broker.core import BrokerCore
 from sim.cloud.broker.delivery import Deliveries
-from sim.cloud.broker.effects import Authenticate, Close, Effect, Send
+from sim.cloud.broker.effects import (
+    Authenticate,
+    Close,
+    Connected,
+    Disconnected,
+    Effect,
+    Message,
+    Send,
+)
 from sim.cloud.broker.limits import BrokerLimits
 from sim.cloud.broker.policy import BrokerPolicy
 
 _log = logging.getLogger(__name__)
 
 _LISTEN_BACKLOG = 1024  # connections the kernel holds while a fleet comes back at once
+_NOTICES = (Message, Connected, Disconnected)
+_EFFECTS_IN_A_ROW = 1000  # for one client, before others are served
+_WRITE_SIZE = 64 * 1024  # bytes for one client that are written before the loop's pass ends
 _READ_SIZE = 4096  # bytes per read; bounds how long one client is served in a row, and its held-back packets
 
 
@@ -49,6 +59,7 @@ class EmbeddedBroker:
         self._deliveries = Deliveries(policy, room=self._limits.max_backlog // 2, on_room=self._release)
         self._numbers = itertools.count(1)
         self._connections: dict[int, _Connection] = {}
+        self._unsent: list[_Connection] = []  # with something to write at the end of this pass of the loop
         self._authentications: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -119,8 +130,21 @@ class EmbeddedBroker:
             self._apply(self._core.opened(number, address, self._clock()))
         return number
 
-    def _received(self, number: int, packet: Packet) -> None:
-        self._apply(self._core.received(number, packet, self._clock()))
+    def _received(self, number: int, packet: Packet) -> int:
+        """Handle a packet; returns how many effects it had."""
+        effects = self._core.received(number, packet, self._clock())
+        self._apply(effects)
+        return len(effects)
+
+    def _has_unsent(self, connection: "_Connection") -> None:
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(connection)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for connection in unsent:
+            connection.flush()
 
     def _failed(self, number: int, reason: str) -> None:
         self._apply(self._core.closed(number, reason))
@@ -135,18 +159,17 @@ class EmbeddedBroker:
 
     def _apply(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
-            match effect:
-                case Send():
-                    if (connection := self._connections.get(effect.connection)) is not None:
-                        connection.send(encode(effect.packet))
-                case Close():
-                    if (connection := self._connections.get(effect.connection)) is not None:
-                        connection.close()
-                case Authenticate():
-                    self._start_authentication(effect)
-                case _:
-                    if self._deliveries.put(effect) >= self._limits.max_backlog:
-                        self._hold(effect.client_id)
+            if isinstance(effect, Send):
+                if (connection := self._connections.get(effect.connection)) is not None:
+                    connection.send(encode(effect.packet))
+            elif isinstance(effect, _NOTICES):
+                if self._deliveries.put(effect) >= self._limits.max_backlog:
+                    self._hold(effect.client_id)
+            elif isinstance(effect, Close):
+                if (connection := self._connections.get(effect.connection)) is not None:
+                    connection.close()
+            else:
+                self._start_authentication(effect)
 
     def _start_authentication(self, request: Authenticate) -> None:
         connection = self._connections[request.connection]
@@ -211,7 +234,11 @@ class _Connection(asyncio.BufferedProtocol):
         "_limits",
         "_number",
         "_packets",
+        "_reading",
         "_transport",
+        "_unsent",
+        "_unsent_size",
+        "_yielded",
     )
 
     _transport: asyncio.Transport
@@ -222,11 +249,15 @@ class _Connection(asyncio.BufferedProtocol):
         self._buffer = buffer
         self._limits = limits
         self._decoder = Decoder(limits.max_packet_size)
-        self._packets: deque[Packet] = deque()  # decoded, not yet handled
+        self._packets: list[Packet] = []  # decoded while held
         self._fault: str | None = None  # what is wrong with the bytes after `_packets`
         self._held = False
+        self._yielded = False  # as held, until the next pass of the loop
+        self._reading = False  # what is sent goes out when everything read is handled
         self._closing = False
         self._end_reason = "connection lost"
+        self._unsent: list[bytes] = []  # packets to write in one go
+        self._unsent_size = 0  # bytes
 
     # Called by the event loop
 
@@ -241,11 +272,14 @@ class _Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         try:
-            self._packets.extend(self._decoder.feed(bytes(self._buffer[:nbytes])))
+            packets = self._decoder.feed(self._buffer[:nbytes].tobytes())
         except MqttError as error:
-            self._packets.extend(error.packets)
+            packets = error.packets
             self._fault = str(error)
-        self._process()
+        if self._held or self._yielded:  # TLS hands in what it had read before
+            self._packets.extend(packets)
+        else:
+            self._handle(packets)
 
     def pause_writing(self) -> None:
         self._end_reason = "does not read what it is sent"
@@ -259,13 +293,27 @@ class _Connection(asyncio.BufferedProtocol):
     # Called by EmbeddedBroker
 
     def send(self, data: bytes) -> None:
-        if not self._closing:
-            self._transport.write(data)
+        """Write at the end of the loop's pass, together with everything else for this client."""
+        if self._closing:
+            return
+        if not self._unsent and not self._reading:
+            self._broker._has_unsent(self)
+        self._unsent.append(data)
+        self._unsent_size += len(data)
+        if self._unsent_size >= _WRITE_SIZE:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._unsent and not self._closing:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+        self._unsent_size = 0
 
     def close(self) -> None:
         """Flush and close; what the client sent and nobody handled yet is dropped."""
         if self._closing:
             return
+        self.flush()
         self._closing = True
         self._transport.close()
         if self._transport.get_write_buffer_size():
@@ -279,13 +327,38 @@ class _Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def release(self) -> None:
-        if self._held and not self._closing:
+        if self._held:
             self._held = False
-            self._transport.resume_reading()
-            self._process()
+            self._go_on()
 
-    def _process(self) -> None:
-        while self._packets and not self._held and not self._closing:
-            self._broker._received(self._number, self._packets.popleft())
-        if self._fault is not None and not self._held and not self._closing:
+    def _go_on(self) -> None:
+        self._yielded = False
+        if not self._held and not self._closing:
+            self._transport.resume_reading()
+            packets, self._packets = self._packets, []
+            self._handle(packets)
+
+    def _handle(self, packets: list[Packet]) -> None:
+        self._reading = True
+        self._process(packets)
+        self._reading = False
+        if self._unsent:
+            self.flush()
+
+    def _process(self, packets: list[Packet]) -> None:
+        budget = _EFFECTS_IN_A_ROW
+        rest = iter(packets)
+        for packet in rest:
+            budget -= self._broker._received(self._number, packet)
+            if self._closing:
+                return
+            if budget <= 0 and not self._held:
+                # The loop serves others before it goes on with this one.
+                self._yielded = True
+                self._transport.pause_reading()
+                asyncio.get_running_loop().call_soon(self._go_on)
+            if self._held or self._yielded:
+                self._packets.extend(rest)
+                return
+        if self._fault is not None:
             self._broker._failed(self._number, self._fault)

@@ -39,28 +39,30 @@ class Session:
         self.received: set[int] = set()  # QoS 2 identifiers received and not yet released
         self._limits = limits
         self._inflight: dict[int, _Outgoing] = {}
-        self._queue: deque[Publish] = deque()
+        self._queue: deque[Publish] | None = None  # None while empty: most clients never need the memory
         self._pending_bytes = 0
         self._last_id = 0
 
-    def deliver(self, message: Publish) -> list[Packet] | None:
+    def deliver(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> list[Packet] | None:
         """Take a message for the client.
 
         Returns what to send now (nothing if it was queued), or None if it was dropped: QoS 0 while offline,
         or a full queue.
         """
-        if message.qos == 0:
-            return [message] if self.connection is not None else None
-        size = _size(message)
+        if qos == 0:
+            return [Publish(topic, payload, 0, retain)] if self.connection is not None else None
+        size = len(topic) + len(payload)
         if self._pending_bytes + size > self._limits.max_pending_bytes:
             return None
         if self.connection is not None and len(self._inflight) < self._limits.max_inflight:
             self._pending_bytes += size
-            return [self._launch(message)]
+            return [self._launch(topic, payload, qos, retain)]
+        if self._queue is None:
+            self._queue = deque()
         if len(self._queue) >= self._limits.max_queued:
             return None
         self._pending_bytes += size
-        self._queue.append(message)
+        self._queue.append(Publish(topic, payload, qos, retain))
         return []
 
     def acknowledged(self, packet: PubAck | PubRec | PubComp) -> list[Packet]:
@@ -68,14 +70,16 @@ class Session:
         packet_id = packet.packet_id
         outgoing = self._inflight.get(packet_id)
         if isinstance(packet, PubRec):
-            if outgoing is not None and outgoing.message.qos == 2:
+            if outgoing is not None and outgoing.message.qos == 2 and not outgoing.released:
                 outgoing.released = True
+                # PUBRELs are repeated in the order of the PUBRECs (MQTT-4.6.0-4).
+                self._inflight[packet_id] = self._inflight.pop(packet_id)
             return [PubRel(packet_id)]  # for an unknown one too, so that the client can finish
         if outgoing is not None and (
             outgoing.released if isinstance(packet, PubComp) else outgoing.message.qos == 1
         ):
             del self._inflight[packet_id]
-            self._pending_bytes -= _size(outgoing.message)
+            self._pending_bytes -= len(outgoing.message.topic) + len(outgoing.message.payload)
         return self._from_queue()
 
     def resumed(self) -> list[Packet]:
@@ -93,21 +97,22 @@ class Session:
 
     def _from_queue(self) -> list[Packet]:
         packets: list[Packet] = []
+        if self._queue is None:
+            return packets
         while self._queue and len(self._inflight) < self._limits.max_inflight:
-            packets.append(self._launch(self._queue.popleft()))
+            waiting = self._queue.popleft()
+            packets.append(self._launch(waiting.topic, waiting.payload, waiting.qos, waiting.retain))
+        if not self._queue:
+            self._queue = None
         return packets
 
-    def _launch(self, message: Publish) -> Publish:
+    def _launch(self, topic: str, payload: bytes, qos: int, retain: bool) -> Publish:
         packet_id = self._last_id
         while True:
             packet_id = packet_id % _MAX_PACKET_ID + 1
             if packet_id not in self._inflight:
                 break
         self._last_id = packet_id
-        sent = Publish(message.topic, message.payload, message.qos, message.retain, packet_id=packet_id)
+        sent = Publish(topic, payload, qos, retain, packet_id=packet_id)
         self._inflight[packet_id] = _Outgoing(sent)
         return sent
-
-
-def _size(message: Publish) -> int:
-    return len(message.topic) + len(message.payload)

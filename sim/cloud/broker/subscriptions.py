@@ -1,9 +1,12 @@
 """Subscriptions of all sessions as a tree of topic levels."""
 
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from collections.abc import Hashable, Mapping
+from typing import Final, Generic, TypeVar
 
 from cloudsdk.mqtt.topics import ANY_LEVEL, ANY_REST, SEPARATOR
+
+_MAX_KNOWN: Final = 8192  # topics whose subscribers are remembered
+_MAX_KNOWN_TOPIC: Final = 256  # characters of the longest
 
 S = TypeVar("S", bound=Hashable)
 
@@ -20,16 +23,18 @@ class SubscriptionTree(Generic[S]):
     """Maps topics to subscribers and their granted QoS. Filters and topics must be valid.
 
     The cost of a match depends on the levels of the topic and the wildcards on its way, not on the number of
-    subscriptions.
+    subscriptions. Matches are remembered until a subscription changes.
     """
 
-    __slots__ = ("_root",)
+    __slots__ = ("_matches", "_root")
 
     def __init__(self) -> None:
         self._root: _Node[S] = _Node()
+        self._matches: dict[str, Mapping[S, int]] = {}  # by topic
 
     def add(self, topic_filter: str, subscriber: S, qos: int) -> None:
         """Subscribe, or change the QoS of an existing subscription."""
+        self._matches.clear()
         node = self._root
         for level in topic_filter.split(SEPARATOR):
             child = node.children.get(level)
@@ -40,6 +45,7 @@ class SubscriptionTree(Generic[S]):
 
     def remove(self, topic_filter: str, subscriber: S) -> None:
         """Unsubscribe; nothing happens if there is no such subscription."""
+        self._matches.clear()
         levels = topic_filter.split(SEPARATOR)
         path = [self._root]
         for level in levels:
@@ -54,8 +60,18 @@ class SubscriptionTree(Generic[S]):
                 return
             del path[-1].children[level]
 
-    def match(self, topic: str) -> dict[S, int]:
+    def match(self, topic: str) -> Mapping[S, int]:
         """Subscribers of `topic`, each with the highest QoS of its matching subscriptions."""
+        known = self._matches.get(topic)
+        if known is None:
+            known = self._walk(topic)
+            if len(topic) <= _MAX_KNOWN_TOPIC:
+                if len(self._matches) >= _MAX_KNOWN:
+                    self._matches.clear()
+                self._matches[topic] = known
+        return known
+
+    def _walk(self, topic: str) -> dict[S, int]:
         found: dict[S, int] = {}
         # A leading wildcard does not select topics that start with `$` (MQTT 3.1.1 section 4.7.2).
         wild = not topic.startswith("$")
