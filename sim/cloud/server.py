@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
@@ -39,7 +39,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CloudConfig:
-    """`public_url` is what devices reach the HTTP port under; without one, host and port are used.
+    """`database` is the URL of the database; without one, see `Service`.
+    `public_url` is what devices reach the HTTP port under; without one, host and port are used.
     Port 0 takes any free port. `tls` is for devices, over HTTP and MQTT; the tools on this machine then have
     a port of their own without. Raises `UsageError` when it cannot be."""
 
@@ -50,6 +51,7 @@ class CloudConfig:
     broker: BrokerKind = "embedded"
     public_url: str | None = None
     tls: ServerTls | None = None
+    database: str | None = field(default=None, repr=False)  # may hold a password
 
     def __post_init__(self) -> None:
         if self.public_url is not None:
@@ -153,8 +155,11 @@ class CloudServer:
             listener = stack.enter_context(_listen(config.host, config.http_port))
             worker = Worker()
             stack.callback(worker.close)
-            service = await worker.run(Service, data)
+            service = await worker.run(Service, data, database=config.database)
             stack.push_async_callback(worker.run, service.close)
+            await asyncio.to_thread(stack.enter_context, service.core.store.held())
+            if config.database is not None:
+                data.remember_database(config.database)
             listeners = [listener]
             if config.tls is not None:
                 config.tls.context()  # uvicorn would say less about a file it cannot use

@@ -5,8 +5,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from sqlalchemy import URL
+
 from cloudsdk.activation import Credentials
 from sim.cloud.blobs import Blobs
+from sim.cloud.database import database_url, is_sqlite, sqlite_url
 from sim.cloud.datadir import DataDir
 from sim.cloud.errors import BadMessageError
 from sim.cloud.firmware import FirmwareRequest
@@ -17,7 +20,7 @@ from sim.cloud.model.tables import Setting
 from sim.cloud.model.work import OPERATOR_CALLER, Caller
 from sim.cloud.operations import Core, Operations
 from sim.cloud.shapes import Outcome
-from sim.cloud.store import Store, sqlite_url
+from sim.cloud.store import Store
 
 DEFAULT_PUBLIC_URL: Final = "http://127.0.0.1:8090"  # until a server has run on the data directory
 _PUBLIC_URL: Final = "public_url"
@@ -28,11 +31,14 @@ _log = logging.getLogger(__name__)
 class Service(Operations):
     """A cloud on a data directory; its own operations are the operator's.
 
-    `clock` gives seconds since 1970. Use it from one thread at a time.
+    `clock` gives seconds since 1970. `database` is the URL of the database, by default the one that a server
+    on this data directory used last, at first an SQLite file inside it. Use it from one thread at a time.
     """
 
-    def __init__(self, data: DataDir, clock: Callable[[], float] = time.time) -> None:
-        store = Store(sqlite_url(data.database))
+    def __init__(
+        self, data: DataDir, clock: Callable[[], float] = time.time, database: str | None = None
+    ) -> None:
+        store = Store(_database(data, database))
         with store.transaction() as session:
             setting = session.get(Setting, _PUBLIC_URL)
         public_url = setting.value if setting else DEFAULT_PUBLIC_URL
@@ -126,3 +132,12 @@ class Service(Operations):
     def finish_transfer(self, transfer: int, bytes_sent: int, outcome: Outcome) -> None:
         with self._work() as work:
             library.finish_transfer(work, transfer, bytes_sent, outcome)
+
+
+def _database(data: DataDir, database: str | None) -> URL:
+    if (text := database or data.database_url()) is not None:
+        url = database_url(text)
+        if not is_sqlite(url) or url.database != str(data.database):
+            return url
+    data.make_database()
+    return sqlite_url(data.database)
