@@ -67,12 +67,12 @@ class CloudApp:
             fields = await json_object(request, MAX_ACTIVATION)
             sn = _field(fields, "SN")
             product_id, signature = _field(fields, "ProductId"), _field(fields, "Sign")
-            credentials = await self._worker.run(self._service.activate, product_id, sn, signature)
+            credentials = await self._worker.event(self._service.activate, product_id, sn, signature)
         except CloudError as exc:
             _log.warning("activation refused [%s]", exc.code)
             if exc.http_status >= OWN_FAILURE:
                 raise
-            await self._worker.run(self._service.audit_refusal, "device.refused", sn, exc.code)
+            await self._worker.event(self._service.audit_refusal, "device.refused", sn, exc.code)
             # 1.3: a client takes any 200 for success, and the manuals speak of 400.
             return problem(400, exc.code, str(exc))
         await self._broker.logins_changed()
@@ -86,7 +86,7 @@ class CloudApp:
             if_range=fields.get("if-range"),
             if_none_match=", ".join(fields.getlist("if-none-match")) or None,
         )
-        download = await self._worker.run(self._service.open_download, request.path_params["token"], wanted)
+        download = await self._worker.event(self._service.open_download, request.path_params["token"], wanted)
         return FirmwareResponse(download, self._service, self._worker)
 
 

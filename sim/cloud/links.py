@@ -44,18 +44,18 @@ class DeviceEvents:
         self._worker = worker
 
     async def login(self, device_id: str, password: bytes) -> str | None:
-        return await self._worker.run(self._service.login, device_id, password)
+        return await self._worker.look(self._service.login, device_id, password)
 
     async def connected(self, device_id: str, address: str) -> None:
-        await self._worker.run(self._service.device_connected, device_id, address)
+        await self._worker.event(self._service.device_connected, device_id, address)
 
     async def disconnected(self, device_id: str) -> None:
-        await self._worker.run(self._service.device_disconnected, device_id)
+        await self._worker.event(self._service.device_disconnected, device_id)
 
     async def message(
         self, broker: DeviceBroker, device_id: str, topic: str, payload: bytes, *, stale_will: bool
     ) -> None:
-        answers = await self._worker.run(
+        answers = await self._worker.event(
             self._service.device_message, device_id, topic, payload, stale_will=stale_will
         )
         for answer in answers:

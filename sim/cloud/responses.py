@@ -84,7 +84,9 @@ class FirmwareResponse:
             watcher.cancel()
             # A request cancelled by a stopping server is accounted for as well.
             await asyncio.shield(
-                self._worker.run(self._service.finish_transfer, self._download.transfer, self._sent, outcome)
+                self._worker.event(
+                    self._service.finish_transfer, self._download.transfer, self._sent, outcome
+                )
             )
 
     async def _stream(self, send: Send, watcher: "asyncio.Task[None]") -> bool:

@@ -77,8 +77,8 @@ class Service(Operations):
             audit(work, action, subject if subject.isprintable() else "?", code)
 
     def login(self, device_id: str, password: bytes) -> str | None:
-        """ProductID of the device if it may connect with this MQTT password, else None."""
-        with self._work() as work:
+        """ProductID of the device if it may connect with this MQTT password, else None. Only reads."""
+        with self._look() as work:
             return activation.login(work, device_id, password)
 
     def logins(self) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import psycopg
-from sqlalchemy import URL, text
+from sqlalchemy import URL, event, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -57,7 +57,7 @@ class Store:
         when the batch is."""
         with _storage_errors():
             if (shared := self._shared.session) is not None:
-                with shared.begin_nested():
+                with _savepoint(shared):
                     yield shared
             else:
                 with self._begin(self._engine) as session:
@@ -75,7 +75,9 @@ class Store:
 
     def batch(self) -> contextlib.AbstractContextManager[None]:
         """Transactions of this thread inside it become savepoints of one, so that one wait for the disk
-        serves them all. None of them counts before the block has ended without an error."""
+        serves them all. None of them counts before the block has ended without an error.
+
+        One that raises is undone alone, but after an error of the database itself the block fails."""
         return self._share(self._engine)
 
     def snapshot(self) -> contextlib.AbstractContextManager[None]:
@@ -84,12 +86,18 @@ class Store:
 
     @contextlib.contextmanager
     def _share(self, engine: Engine) -> Iterator[None]:
+        kept = set()
         with _storage_errors(), self._begin(engine) as session:
+            # The session alone would forget what one part has loaded before the next one asks for it.
+            event.listen(session, "loaded_as_persistent", lambda _session, row: kept.add(row))
             self._shared.session = session
             try:
                 yield
             finally:
                 self._shared.session = None
+            if not session.is_active or not session.in_transaction():
+                # Without this the end of the block would be silent, and nothing committed.
+                raise StorageError("a statement of the batch has failed")
 
     @contextlib.contextmanager
     def _begin(self, engine: Engine) -> Iterator[Session]:
@@ -127,6 +135,28 @@ class Store:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+@contextlib.contextmanager
+def _savepoint(session: Session) -> Iterator[None]:
+    """What is done inside is undone alone when it raises. `Session.begin_nested` takes twice the time.
+
+    After an error of the database itself the session is of no more use, and the batch fails.
+    """
+    connection = session.connection()
+    connection.exec_driver_sql("SAVEPOINT part")
+    try:
+        yield
+        session.flush()
+    except BaseException:
+        if session.is_active:
+            session.expunge_all()
+            try:
+                connection.exec_driver_sql("ROLLBACK TO SAVEPOINT part")
+            except SQLAlchemyError:
+                session.rollback()  # SQLite has given up the whole transaction
+        raise
+    connection.exec_driver_sql("RELEASE SAVEPOINT part")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """The database: URLs, schema and migrations, both kinds of transactions, several processes."""
 
+import asyncio
+import contextlib
 import re
 import sqlite3
 import stat
@@ -24,6 +26,7 @@ from sim.cloud.model.work import OPERATOR_CALLER
 from sim.cloud.server import CloudConfig, CloudServer
 from sim.cloud.service import Service
 from sim.cloud.store import Store
+from sim.cloud.worker import Worker
 
 OLD = Path(__file__).parent.parent / "data" / "cloud" / "schema_1.sql"
 PATIENCE = 10.0  # seconds for anything awaited here
@@ -266,12 +269,80 @@ def test_a_failing_part_of_a_batch_is_undone_alone(url: URL) -> None:
     with store.batch():
         put("a")
         assert code_of(put, "b", fail=True) == "cloud.bad-request"
-        assert code_of(put, "a") == "cloud.storage"  # a duplicate
         put("c")
     with store.reading() as session:
         keys = set(session.scalars(select(Setting.key)))
     assert keys == {"schema_version", "a", "c"}
     store.close()
+
+
+async def in_line(worker: Worker, count: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while worker.waiting < count:  # noqa: ASYNC110 - it is a thread that takes from the line
+            await asyncio.sleep(0)
+
+
+def test_neighbours_share_a_transaction_and_one_that_fails_harms_none(url: URL) -> None:
+    transactions = []
+    store = Store(url, transactions.append)
+
+    def put(key: str, fail: bool = False) -> str:
+        with store.transaction() as session:
+            session.add(Setting(key=key, value="x"))
+            session.flush()
+            if fail:
+                raise BadRequestError("no")
+        return key
+
+    async def all_at_once(*calls: tuple[str, bool]) -> list[object]:
+        worker = Worker(store)
+        gate = threading.Event()
+        first = asyncio.create_task(worker.run(gate.wait))
+        waiting = [asyncio.create_task(worker.event(put, *call)) for call in calls]
+        await in_line(worker, len(calls))
+        gate.set()
+        await first
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        worker.close()
+        return [getattr(result, "code", result) for result in results]
+
+    found = asyncio.run(all_at_once(("a", False), ("b", True), ("c", False)))
+    assert found == ["a", "cloud.bad-request", "c"]
+    assert len(transactions) == 1
+    # A duplicate is the database's own error: the batch is repeated one by one.
+    found = asyncio.run(all_at_once(("d", False), ("a", False), ("e", False), ("f", True)))
+    assert found == ["d", "cloud.storage", "e", "cloud.bad-request"]
+    with store.reading() as session:
+        keys = set(session.scalars(select(Setting.key)))
+    assert keys == {"schema_version", "a", "c", "d", "e"}
+    store.close()
+
+
+def test_results_come_after_the_commit() -> None:
+    order: list[str] = []
+
+    class Recorder:
+        @contextlib.contextmanager
+        def batch(self) -> Iterator[None]:
+            yield
+            order.append("commit")
+
+        snapshot = batch
+
+    async def main() -> None:
+        worker = Worker(Recorder())
+        gate = threading.Event()
+        first = asyncio.create_task(worker.run(gate.wait))
+        both = [asyncio.create_task(worker.event(order.append, name)) for name in ("a", "b")]
+        for task in both:
+            task.add_done_callback(lambda _task: order.append("answer"))
+        await in_line(worker, len(both))
+        gate.set()
+        await asyncio.gather(first, *both)
+        worker.close()
+
+    asyncio.run(main())
+    assert order == ["a", "b", "commit", "answer", "answer"]
 
 
 def test_a_batch_that_is_not_committed_leaves_nothing(url: URL) -> None:
