@@ -236,6 +236,13 @@ class MosquittoLink:
         if self._client is not None:
             self._client.publish(message.topic, message.payload, qos=0)
 
+    def problem(self) -> str | None:
+        if self._process is None or self._process.returncode is not None:
+            return "mosquitto does not run"
+        if self._client is None or not self._client.is_connected():
+            return "the cloud has no connection to mosquitto"
+        return None
+
     async def logins_changed(self) -> None:
         async with self._reloading:
             if await self._write_logins() and self._process is not None:

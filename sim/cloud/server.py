@@ -8,10 +8,10 @@ import secrets
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -172,6 +172,7 @@ class CloudServer:
             scheme = "mqtt" if config.tls is None else "mqtts"
             self.mqtt_url = f"{scheme}://{_url_host(config.host)}:{broker.port}"
             app = CloudApp(service, worker, broker, admin_token=self.admin_token, instance=self._instance)
+            await stack.enter_async_context(_background(app.monitoring.run()))
             serving = [
                 await stack.enter_async_context(_serving(app, own, tls))
                 for own, tls in zip(listeners, (config.tls, None), strict=False)
@@ -255,6 +256,16 @@ async def _serving(
         yield serving
     finally:
         await _stop_http(http, serving)
+
+
+@contextlib.asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _stop_http(http: uvicorn.Server, serving: "asyncio.Task[None]") -> None:

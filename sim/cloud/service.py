@@ -14,12 +14,13 @@ from sim.cloud.datadir import DataDir
 from sim.cloud.errors import BadMessageError
 from sim.cloud.firmware import FirmwareRequest
 from sim.cloud.messages import Outgoing, publish_prefix
-from sim.cloud.model import activation, campaigns, devices, library
+from sim.cloud.metrics import Metrics
+from sim.cloud.model import activation, campaigns, devices, history, library
 from sim.cloud.model.audit import audit
 from sim.cloud.model.tables import Setting
 from sim.cloud.model.work import OPERATOR_CALLER, Caller
 from sim.cloud.operations import Core, Operations
-from sim.cloud.shapes import Outcome
+from sim.cloud.shapes import Outcome, TaskState
 from sim.cloud.store import Store
 
 DEFAULT_PUBLIC_URL: Final = "http://127.0.0.1:8090"  # until a server has run on the data directory
@@ -38,7 +39,8 @@ class Service(Operations):
     def __init__(
         self, data: DataDir, clock: Callable[[], float] = time.time, database: str | None = None
     ) -> None:
-        store = Store(_database(data, database))
+        self.metrics = Metrics()
+        store = Store(_database(data, database), self.metrics.transaction_seconds.observe)
         with store.transaction() as session:
             setting = session.get(Setting, _PUBLIC_URL)
         public_url = setting.value if setting else DEFAULT_PUBLIC_URL
@@ -62,6 +64,23 @@ class Service(Operations):
             devices.everyone_offline(work)
             library.abort_running_transfers(work)
         self.core.public_url = public_url
+
+    # Monitoring
+
+    def count_rows(self) -> None:
+        """Bring the metrics that the database knows up to date. Only reads."""
+        with self._look() as work:
+            devices_by_state, tasks_by_state = history.device_counts(work), history.task_counts(work)
+        for state, count in devices_by_state.items():
+            self.metrics.devices.labels(state).set(count)
+        for state in TaskState:
+            self.metrics.tasks.labels(state).set(tasks_by_state.get(state, 0))
+
+    def sample_online(self, thinned: int) -> None:
+        """Note how many devices are online; `thinned` is up to when the history has been thinned out."""
+        with self._work() as work:
+            history.sample(work)
+            history.thin(work, thinned)
 
     # Devices
 

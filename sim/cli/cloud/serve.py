@@ -10,6 +10,7 @@ import click
 from cloudsdk.errors import UsageError
 from sim.cli.cloud.options import DATABASE_VARIABLE, common_options
 from sim.cli.cloud.output import echo_fields
+from sim.cli.log_format import log_format_option, use_log_format
 from sim.cli.output import echo_json
 
 _file: Final = click.Path(path_type=Path)
@@ -32,6 +33,7 @@ _file: Final = click.Path(path_type=Path)
 @click.option("--tls-cert", type=_file, help="Certificate (PEM): HTTP and MQTT with TLS. Needs --tls-key.")
 @click.option("--tls-key", type=_file, help="Its key (PEM).")
 @click.option("--tls-client-ca", type=_file, help="Devices must show a certificate of this CA (PEM).")
+@log_format_option
 def serve(
     data: Path,
     as_json: bool,
@@ -41,6 +43,7 @@ def serve(
     broker: Any,
     public_url: str | None,
     database: str | None,
+    log_format: str,
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
@@ -49,6 +52,7 @@ def serve(
     from sim.cloud.server import CloudConfig, CloudServer
     from sim.cloud.tls import ServerTls
 
+    use_log_format(log_format)
     tls = None
     if tls_cert is not None and tls_key is not None:
         tls = ServerTls(tls_cert, tls_key, tls_client_ca)
