@@ -15,6 +15,7 @@ from sim.cloud.bodies import json_object
 from sim.cloud.errors import BadRequestError, CloudError
 from sim.cloud.firmware import FirmwareRequest
 from sim.cloud.links import DeviceBroker
+from sim.cloud.monitoring import Monitoring
 from sim.cloud.responses import (
     FirmwareResponse,
     TitleCaseHeaders,
@@ -43,12 +44,12 @@ class CloudApp:
         self._service = service
         self._worker = worker
         self._broker = broker
-        self._instance = instance
+        self.monitoring = Monitoring(service, worker, broker, instance)
         starlette = Starlette(
             routes=[
                 Route(ACTIVATION_PATH, self._activate, methods=["POST"]),
                 Route("/fw/{token}/{file}", self._firmware, methods=["GET"]),  # Starlette adds HEAD
-                Route("/healthz", self._health, methods=["GET"]),
+                *self.monitoring.routes(),
                 Mount(API_PATH, make_api(ApiContext(service, worker, broker, admin_token))),
             ],
             exception_handlers=exception_handlers(),
@@ -57,9 +58,6 @@ class CloudApp:
         starlette.router.redirect_slashes = False
         self.asgi: ASGIApp = TitleCaseHeaders(starlette)
 
-    async def _health(self, _request: Request) -> Response:
-        return json_response({"status": "ok", "instance": self._instance})
-
     async def _activate(self, request: Request) -> Response:
         # The content type says form, the body is JSON (cloudsdk-protocol 1.2).
         sn = "?"
@@ -67,14 +65,16 @@ class CloudApp:
             fields = await json_object(request, MAX_ACTIVATION)
             sn = _field(fields, "SN")
             product_id, signature = _field(fields, "ProductId"), _field(fields, "Sign")
-            credentials = await self._worker.run(self._service.activate, product_id, sn, signature)
+            credentials = await self._worker.event(self._service.activate, product_id, sn, signature)
         except CloudError as exc:
+            self._service.metrics.activations.labels("refused").inc()
             _log.warning("activation refused [%s]", exc.code)
             if exc.http_status >= OWN_FAILURE:
                 raise
-            await self._worker.run(self._service.audit_refusal, "device.refused", sn, exc.code)
+            await self._worker.event(self._service.audit_refusal, "device.refused", sn, exc.code)
             # 1.3: a client takes any 200 for success, and the manuals speak of 400.
             return problem(400, exc.code, str(exc))
+        self._service.metrics.activations.labels("accepted").inc()
         await self._broker.logins_changed()
         return json_response({"DeviceId": credentials.device_id, "DeviceKey": credentials.device_key})
 
@@ -86,7 +86,7 @@ class CloudApp:
             if_range=fields.get("if-range"),
             if_none_match=", ".join(fields.getlist("if-none-match")) or None,
         )
-        download = await self._worker.run(self._service.open_download, request.path_params["token"], wanted)
+        download = await self._worker.event(self._service.open_download, request.path_params["token"], wanted)
         return FirmwareResponse(download, self._service, self._worker)
 
 

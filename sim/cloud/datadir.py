@@ -2,7 +2,8 @@
 
 | entry | what |
 |---|---|
-| `cloud.db` | the database |
+| `cloud.db` | the database, if it is SQLite |
+| `database.url` | where the database is, if it is elsewhere |
 | `blobs/<sha256>` | uploaded packages |
 | `uploads/` | packages on their way in |
 | `mosquitto/` | generated broker configuration |
@@ -73,16 +74,46 @@ class DataDir:
         self.blobs = self.root / "blobs"
         self.uploads = self.root / "uploads"
         self.mosquitto = self.root / "mosquitto"
+        self._database_url = self.root / "database.url"
         self._lock = self.root / "lock"
         self._endpoint = self.root / "endpoint.json"
         try:
             self.root.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
             for path in (self.blobs, self.uploads, self.mosquitto):
                 path.mkdir(mode=PRIVATE_DIR, exist_ok=True)
-            # SQLite would create it with the umask; its -wal and -shm files take over this mode.
+        except OSError as exc:
+            raise self._unusable(exc) from exc
+
+    def _unusable(self, exc: OSError) -> StorageError:
+        return StorageError(f"cannot use {self.root} as data directory: {exc.strerror}")
+
+    def make_database(self) -> None:
+        """Create the file for SQLite, which would create it with the umask; its -wal and -shm files take over
+        this mode. Raises `StorageError`."""
+        try:
             self.database.touch(mode=PRIVATE_FILE)
         except OSError as exc:
-            raise StorageError(f"cannot use {self.root} as data directory: {exc.strerror}") from exc
+            raise self._unusable(exc) from exc
+
+    def database_url(self) -> str | None:
+        """The URL of a database elsewhere, as `remember_database` or the operator wrote it; None without one.
+        Raises `StorageError`."""
+        try:
+            return self._database_url.read_text().strip() or None
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as exc:
+            raise StorageError(f"cannot read {self._database_url}") from exc
+
+    def remember_database(self, url: str) -> None:
+        """Let commands without a server find the database. The URL may hold a password.
+
+        Raises `StorageError`.
+        """
+        try:
+            write_private(self._database_url, url.encode() + b"\n")
+        except OSError as exc:
+            raise self._unusable(exc) from exc
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

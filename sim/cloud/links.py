@@ -31,6 +31,10 @@ class DeviceBroker(Protocol):
 
     async def publish(self, message: Outgoing) -> None: ...
 
+    def problem(self) -> str | None:
+        """Why no device can be reached at present; None when all is well."""
+        ...
+
     async def logins_changed(self) -> None:
         """Devices were activated: let them in from now on."""
         ...
@@ -44,22 +48,27 @@ class DeviceEvents:
         self._worker = worker
 
     async def login(self, device_id: str, password: bytes) -> str | None:
-        return await self._worker.run(self._service.login, device_id, password)
+        product_id = await self._worker.look(self._service.login, device_id, password)
+        self._service.metrics.logins.labels("accepted" if product_id is not None else "refused").inc()
+        return product_id
 
     async def connected(self, device_id: str, address: str) -> None:
-        await self._worker.run(self._service.device_connected, device_id, address)
+        await self._worker.event(self._service.device_connected, device_id, address)
+        self._service.metrics.connects.inc()
 
     async def disconnected(self, device_id: str) -> None:
-        await self._worker.run(self._service.device_disconnected, device_id)
+        await self._worker.event(self._service.device_disconnected, device_id)
 
     async def message(
         self, broker: DeviceBroker, device_id: str, topic: str, payload: bytes, *, stale_will: bool
     ) -> None:
-        answers = await self._worker.run(
+        answers = await self._worker.event(
             self._service.device_message, device_id, topic, payload, stale_will=stale_will
         )
+        self._service.metrics.messages.labels("in").inc()
         for answer in answers:
             await broker.publish(answer)
+            self._service.metrics.messages.labels("out").inc()
 
 
 def listen_error(host: str, port: int, option: str, cause: OSError) -> ListenError | PortInUseError:
@@ -100,6 +109,10 @@ class EmbeddedLink:
 
     async def publish(self, message: Outgoing) -> None:
         await self._broker.publish(message.topic, message.payload)
+
+    def problem(self) -> str | None:
+        """It lives and dies with the event loop."""
+        return None
 
     async def logins_changed(self) -> None:
         """Nothing to do: every log-in asks the database."""

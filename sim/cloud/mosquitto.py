@@ -170,6 +170,8 @@ class MosquittoLink:
         self._happened: asyncio.Queue[_Published | _Came | _Went] = asyncio.Queue(QUEUE)
         self._log_reader: asyncio.Task[None] | None = None
         self._handler: asyncio.Task[None] | None = None
+        self._handling: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(QUEUE)
         self._running = asyncio.Event()
         self._reloaded = asyncio.Event()
         self._reloading = asyncio.Lock()
@@ -219,7 +221,7 @@ class MosquittoLink:
             except TimeoutError:
                 process.kill()
                 await process.wait()
-        tasks = [task for task in (self._log_reader, self._handler) if task is not None]
+        tasks = [task for task in (self._log_reader, self._handler, *self._handling) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -233,6 +235,13 @@ class MosquittoLink:
     async def publish(self, message: Outgoing) -> None:
         if self._client is not None:
             self._client.publish(message.topic, message.payload, qos=0)
+
+    def problem(self) -> str | None:
+        if self._process is None or self._process.returncode is not None:
+            return "mosquitto does not run"
+        if self._client is None or not self._client.is_connected():
+            return "the cloud has no connection to mosquitto"
+        return None
 
     async def logins_changed(self) -> None:
         async with self._reloading:
@@ -345,12 +354,23 @@ class MosquittoLink:
         await self._until(ready, START_TIMEOUT, "does not accept the cloud's own connection")
 
     async def _handle_events(self) -> None:
+        """Hand events on in their order, without waiting for one to be durable before the next."""
         while True:
             event = await self._happened.get()
-            try:
-                await self._handle(event)
-            except Exception:
-                _log.exception("an event of a device was not handled")
+            await self._slots.acquire()
+            handling = asyncio.create_task(self._handle_logged(event))
+            self._handling.add(handling)
+            handling.add_done_callback(self._handled)
+
+    def _handled(self, handling: "asyncio.Task[None]") -> None:
+        self._handling.discard(handling)
+        self._slots.release()
+
+    async def _handle_logged(self, event: _Published | _Came | _Went) -> None:
+        try:
+            await self._handle(event)
+        except Exception:
+            _log.exception("an event of a device was not handled")
 
     async def _handle(self, event: _Published | _Came | _Went) -> None:
         match event:

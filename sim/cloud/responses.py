@@ -82,9 +82,13 @@ class FirmwareResponse:
             _log.warning("a device takes no more of its firmware: connection given up")
         finally:
             watcher.cancel()
+            self._service.metrics.transfers.labels(outcome).inc()
+            self._service.metrics.firmware_bytes.inc(self._sent)
             # A request cancelled by a stopping server is accounted for as well.
             await asyncio.shield(
-                self._worker.run(self._service.finish_transfer, self._download.transfer, self._sent, outcome)
+                self._worker.event(
+                    self._service.finish_transfer, self._download.transfer, self._sent, outcome
+                )
             )
 
     async def _stream(self, send: Send, watcher: "asyncio.Task[None]") -> bool:

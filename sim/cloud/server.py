@@ -8,10 +8,10 @@ import secrets
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -39,7 +39,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CloudConfig:
-    """`public_url` is what devices reach the HTTP port under; without one, host and port are used.
+    """`database` is the URL of the database; without one, see `Service`.
+    `public_url` is what devices reach the HTTP port under; without one, host and port are used.
     Port 0 takes any free port. `tls` is for devices, over HTTP and MQTT; the tools on this machine then have
     a port of their own without. Raises `UsageError` when it cannot be."""
 
@@ -50,6 +51,7 @@ class CloudConfig:
     broker: BrokerKind = "embedded"
     public_url: str | None = None
     tls: ServerTls | None = None
+    database: str | None = field(default=None, repr=False)  # may hold a password
 
     def __post_init__(self) -> None:
         if self.public_url is not None:
@@ -151,10 +153,13 @@ class CloudServer:
             stack.enter_context(data.locked())
             data.clear_uploads()
             listener = stack.enter_context(_listen(config.host, config.http_port))
-            worker = Worker()
-            stack.callback(worker.close)
-            service = await worker.run(Service, data)
-            stack.push_async_callback(worker.run, service.close)
+            service = await asyncio.to_thread(Service, data, database=config.database)
+            stack.callback(service.close)
+            worker = Worker(service.core.store)
+            stack.push_async_callback(asyncio.to_thread, worker.close)
+            await asyncio.to_thread(stack.enter_context, service.core.store.held())
+            if config.database is not None:
+                data.remember_database(config.database)
             listeners = [listener]
             if config.tls is not None:
                 config.tls.context()  # uvicorn would say less about a file it cannot use
@@ -167,6 +172,7 @@ class CloudServer:
             scheme = "mqtt" if config.tls is None else "mqtts"
             self.mqtt_url = f"{scheme}://{_url_host(config.host)}:{broker.port}"
             app = CloudApp(service, worker, broker, admin_token=self.admin_token, instance=self._instance)
+            await stack.enter_async_context(_background(app.monitoring.run()))
             serving = [
                 await stack.enter_async_context(_serving(app, own, tls))
                 for own, tls in zip(listeners, (config.tls, None), strict=False)
@@ -250,6 +256,16 @@ async def _serving(
         yield serving
     finally:
         await _stop_http(http, serving)
+
+
+@contextlib.asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _stop_http(http: uvicorn.Server, serving: "asyncio.Task[None]") -> None:

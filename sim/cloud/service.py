@@ -5,19 +5,23 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from sqlalchemy import URL
+
 from cloudsdk.activation import Credentials
 from sim.cloud.blobs import Blobs
+from sim.cloud.database import database_url, is_sqlite, sqlite_url
 from sim.cloud.datadir import DataDir
 from sim.cloud.errors import BadMessageError
 from sim.cloud.firmware import FirmwareRequest
 from sim.cloud.messages import Outgoing, publish_prefix
-from sim.cloud.model import activation, campaigns, devices, library
+from sim.cloud.metrics import Metrics
+from sim.cloud.model import activation, campaigns, devices, history, library
 from sim.cloud.model.audit import audit
 from sim.cloud.model.tables import Setting
 from sim.cloud.model.work import OPERATOR_CALLER, Caller
 from sim.cloud.operations import Core, Operations
-from sim.cloud.shapes import Outcome
-from sim.cloud.store import Store, sqlite_url
+from sim.cloud.shapes import Outcome, TaskState
+from sim.cloud.store import Store
 
 DEFAULT_PUBLIC_URL: Final = "http://127.0.0.1:8090"  # until a server has run on the data directory
 _PUBLIC_URL: Final = "public_url"
@@ -28,11 +32,15 @@ _log = logging.getLogger(__name__)
 class Service(Operations):
     """A cloud on a data directory; its own operations are the operator's.
 
-    `clock` gives seconds since 1970. Use it from one thread at a time.
+    `clock` gives seconds since 1970. `database` is the URL of the database, by default the one that a server
+    on this data directory used last, at first an SQLite file inside it. Use it from one thread at a time.
     """
 
-    def __init__(self, data: DataDir, clock: Callable[[], float] = time.time) -> None:
-        store = Store(sqlite_url(data.database))
+    def __init__(
+        self, data: DataDir, clock: Callable[[], float] = time.time, database: str | None = None
+    ) -> None:
+        self.metrics = Metrics()
+        store = Store(_database(data, database), self.metrics.transaction_seconds.observe)
         with store.transaction() as session:
             setting = session.get(Setting, _PUBLIC_URL)
         public_url = setting.value if setting else DEFAULT_PUBLIC_URL
@@ -57,6 +65,23 @@ class Service(Operations):
             library.abort_running_transfers(work)
         self.core.public_url = public_url
 
+    # Monitoring
+
+    def count_rows(self) -> None:
+        """Bring the metrics that the database knows up to date. Only reads."""
+        with self._look() as work:
+            devices_by_state, tasks_by_state = history.device_counts(work), history.task_counts(work)
+        for state, count in devices_by_state.items():
+            self.metrics.devices.labels(state).set(count)
+        for state in TaskState:
+            self.metrics.tasks.labels(state).set(tasks_by_state.get(state, 0))
+
+    def sample_online(self, thinned: int) -> None:
+        """Note how many devices are online; `thinned` is up to when the history has been thinned out."""
+        with self._work() as work:
+            history.sample(work)
+            history.thin(work, thinned)
+
     # Devices
 
     def activate(self, product_id: str, sn: str, signature: str) -> Credentials:
@@ -71,8 +96,8 @@ class Service(Operations):
             audit(work, action, subject if subject.isprintable() else "?", code)
 
     def login(self, device_id: str, password: bytes) -> str | None:
-        """ProductID of the device if it may connect with this MQTT password, else None."""
-        with self._work() as work:
+        """ProductID of the device if it may connect with this MQTT password, else None. Only reads."""
+        with self._look() as work:
             return activation.login(work, device_id, password)
 
     def logins(self) -> list[tuple[str, str]]:
@@ -126,3 +151,12 @@ class Service(Operations):
     def finish_transfer(self, transfer: int, bytes_sent: int, outcome: Outcome) -> None:
         with self._work() as work:
             library.finish_transfer(work, transfer, bytes_sent, outcome)
+
+
+def _database(data: DataDir, database: str | None) -> URL:
+    if (text := database or data.database_url()) is not None:
+        url = database_url(text)
+        if not is_sqlite(url) or url.database != str(data.database):
+            return url
+    data.make_database()
+    return sqlite_url(data.database)

@@ -1,66 +1,162 @@
-"""The database, and transactions over it (SQLAlchemy; SQLite unless told otherwise).
-
-Nothing here is SQLite's own SQL except the connection settings in `_tune_sqlite`.
-"""
+"""Transactions over the database."""
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Final
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
 
-from sqlalchemy import URL, create_engine, event, insert, inspect, select
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+import psycopg
+from sqlalchemy import URL, event, text
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from sim.cloud.errors import BadRequestError, CloudError, SchemaVersionError, StorageError
-from sim.cloud.model.tables import Base, Setting
+from sim.cloud import migrations
+from sim.cloud.database import READ_ONLY, SERVER_LOCK, is_sqlite, make_engine
+from sim.cloud.errors import BadRequestError, CloudError, DataInUseError, StorageError
 
-SCHEMA_VERSION: Final = 1
-BUSY_TIMEOUT_MS: Final = 10_000  # how long a transaction waits for another process
+TAKEOVER_TIMEOUT: Final = 5.0  # seconds until PostgreSQL must have noticed the death of the server before
+_TAKEOVER_PAUSE: Final = 0.05  # seconds between two looks
 
 
-def sqlite_url(path: Path) -> URL:
-    return URL.create("sqlite", database=str(path))
+class _Shared(threading.local):
+    """The transaction that this thread's transactions are part of."""
+
+    session: Session | None = None
 
 
 class Store:
-    """The database. Use it from one thread at a time.
+    """The database at `url`, brought to the present schema.
 
-    Raises `StorageError` when the database cannot be read or written and `SchemaVersionError` when another
-    version of this program wrote it.
+    One thread at a time may write; others may read meanwhile. `observe` is told the seconds every transaction
+    took. Raises `StorageError` when the database cannot be read or written and `SchemaVersionError` when
+    another version of this program wrote it.
     """
 
-    def __init__(self, url: URL) -> None:
-        # Statement parameters hold keys, so they stay out of error texts.
-        self._engine = create_engine(url, hide_parameters=True)
-        if url.get_backend_name() == "sqlite":
-            _tune_sqlite(self._engine)
-        with _storage_errors(), self._engine.begin() as connection:
-            _prepare(connection)
+    def __init__(self, url: URL, observe: Callable[[float], None] = lambda _seconds: None) -> None:
+        self._url = url
+        self._observe = observe
+        self._shared = _Shared()
+        self._migrate()
+        self._engine = make_engine(url)
+        self._reader = self._engine.execution_options(**{READ_ONLY: True})
+
+    def _migrate(self) -> None:
+        engine = make_engine(self._url, foreign_keys=False)
+        try:
+            with _storage_errors(), engine.begin() as connection:
+                migrations.prepare(connection)
+        finally:
+            engine.dispose()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
-        """One transaction: durable when the block ends, undone when it raises."""
-        with _storage_errors(), Session(self._engine, expire_on_commit=False) as session, session.begin():
+        """One transaction: durable when the block ends, undone when it raises. Inside `batch` it is durable
+        when the batch is."""
+        with _storage_errors():
+            if (shared := self._shared.session) is not None:
+                with _savepoint(shared):
+                    yield shared
+            else:
+                with self._begin(self._engine) as session:
+                    yield session
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that sees what is committed and waits for no writer. Nothing may be changed in it."""
+        with _storage_errors():
+            if (shared := self._shared.session) is not None:
+                yield shared
+            else:
+                with self._begin(self._reader) as session:
+                    yield session
+
+    def batch(self) -> contextlib.AbstractContextManager[None]:
+        """Transactions of this thread inside it become savepoints of one, so that one wait for the disk
+        serves them all. None of them counts before the block has ended without an error.
+
+        One that raises is undone alone, but after an error of the database itself the block fails."""
+        return self._share(self._engine)
+
+    def snapshot(self) -> contextlib.AbstractContextManager[None]:
+        """`reading` of this thread inside it is one transaction."""
+        return self._share(self._reader)
+
+    @contextlib.contextmanager
+    def _share(self, engine: Engine) -> Iterator[None]:
+        kept = set()
+        with _storage_errors(), self._begin(engine) as session:
+            # The session alone would forget what one part has loaded before the next one asks for it.
+            event.listen(session, "loaded_as_persistent", lambda _session, row: kept.add(row))
+            self._shared.session = session
+            try:
+                yield
+            finally:
+                self._shared.session = None
+            if not session.is_active or not session.in_transaction():
+                # Without this the end of the block would be silent, and nothing committed.
+                raise StorageError("a statement of the batch has failed")
+
+    @contextlib.contextmanager
+    def _begin(self, engine: Engine) -> Iterator[Session]:
+        started = time.perf_counter()
+        with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+        self._observe(time.perf_counter() - started)
+
+    def check(self) -> None:
+        """Raises `StorageError` unless the database answers."""
+        with self.reading() as session:
+            session.execute(text("SELECT 1"))
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the database for one server. Raises `DataInUseError`.
+
+        SQLite lies in a data directory, which is held already.
+        """
+        if is_sqlite(self._url):
+            yield
+            return
+        with _storage_errors(), self._engine.connect() as connection:
+            autocommit = connection.execution_options(isolation_level="AUTOCOMMIT", **{READ_ONLY: True})
+            deadline = time.monotonic() + TAKEOVER_TIMEOUT
+            while not autocommit.scalar(text(f"SELECT pg_try_advisory_lock({SERVER_LOCK})")):
+                if time.monotonic() > deadline:
+                    raise DataInUseError("a server is already running on this database: stop it first")
+                time.sleep(_TAKEOVER_PAUSE)
+            try:
+                yield
+            finally:
+                # The lock goes with the connection, also when that is broken.
+                autocommit.invalidate()
 
     def close(self) -> None:
         self._engine.dispose()
 
 
-def _prepare(connection: Connection) -> None:
-    if not inspect(connection).has_table(Setting.__tablename__):
-        Base.metadata.create_all(connection)
-        connection.execute(insert(Setting).values(key="schema_version", value=str(SCHEMA_VERSION)))
-        return
-    found = connection.scalar(select(Setting.value).where(Setting.key == "schema_version"))
-    if found != str(SCHEMA_VERSION):
-        raise SchemaVersionError(
-            f"the database has schema {found}, this version of cloudsim needs {SCHEMA_VERSION}: "
-            "use the cloudsim that wrote it, or another --data"
-        )
+@contextlib.contextmanager
+def _savepoint(session: Session) -> Iterator[None]:
+    """What is done inside is undone alone when it raises. `Session.begin_nested` takes twice the time.
+
+    After an error of the database itself the session is of no more use, and the batch fails.
+    """
+    connection = session.connection()
+    connection.exec_driver_sql("SAVEPOINT part")
+    try:
+        yield
+        session.flush()
+    except BaseException:
+        if session.is_active:
+            session.expunge_all()
+            try:
+                connection.exec_driver_sql("ROLLBACK TO SAVEPOINT part")
+            except SQLAlchemyError:
+                session.rollback()  # SQLite has given up the whole transaction
+        raise
+    connection.exec_driver_sql("RELEASE SAVEPOINT part")
 
 
 @contextlib.contextmanager
@@ -69,32 +165,16 @@ def _storage_errors() -> Iterator[None]:
         yield
     except CloudError:
         raise
-    except (UnicodeEncodeError, OverflowError) as exc:
+    except (UnicodeEncodeError, OverflowError, DataError) as exc:
         raise BadRequestError("text or a number that a database cannot hold") from exc
     except SQLAlchemyError as exc:
-        cause = getattr(exc, "orig", None) or type(exc).__name__
-        raise StorageError(f"the database does not work: {cause}") from exc
+        raise StorageError(f"the database does not work: {_cause(exc)}") from exc
     except sqlite3.Error as exc:
         raise StorageError(f"the database does not work: {exc}") from exc
 
 
-def _tune_sqlite(engine: Engine) -> None:
-    def connected(connection: Any, _record: object) -> None:
-        # The driver would open transactions late and only for writes; `begun` does it instead.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout={BUSY_TIMEOUT_MS}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    def begun(connection: Connection) -> None:
-        # IMMEDIATE: a transaction that reads first can still write later without a conflict.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    event.listen(engine, "connect", connected)
-    event.listen(engine, "begin", begun)
+def _cause(error: SQLAlchemyError) -> str:
+    original = getattr(error, "orig", None) or type(error).__name__
+    if isinstance(original, psycopg.Error) and original.diag.message_primary:
+        return original.diag.message_primary  # the details after it quote the row, which may hold keys
+    return " ".join(str(original).split())

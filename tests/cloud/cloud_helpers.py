@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+from postgres import PostgresServer
+
 from cloudsdk.activation import Credentials, request_body
+from cloudsdk.errors import CloudSdkError
 from cloudsdk.ota.pack import pack
 from cloudsdk.ota.transport import cipher, rounded
 from sim.cloud.messages import Outgoing
@@ -83,3 +87,19 @@ def raw_request(url: str, request: bytes) -> bytes:
         while piece := connection.recv(65536):
             received += piece
     return bytes(received)
+
+
+def new_database(request: pytest.FixtureRequest, kind: str) -> str | None:
+    """What to open a service or server on: None is the SQLite file in its data directory."""
+    if kind == "sqlite":
+        return None
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create_cloud()
+
+
+def code_of(call: object, *args: object, **kwargs: object) -> str:
+    assert callable(call)
+    with pytest.raises(CloudSdkError) as error:
+        call(*args, **kwargs)
+    assert "\n" not in str(error.value)
+    return error.value.code

@@ -2,7 +2,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cloud_helpers import SN
+from cloud_helpers import SN, new_database
+from postgres import PostgresServer, postgres_server
 
 from sim.cloud.client import AdminClient
 from sim.cloud.datadir import DataDir
@@ -26,9 +27,26 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str:
+    """Where everything that uses `service` or `server` runs twice."""
+    kind: str = request.param
+    return kind
+
+
 @pytest.fixture
-def service(tmp_path: Path, clock: Clock) -> Iterator[Service]:
-    found = Service(DataDir(tmp_path / "cloud"), clock)
+def service(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, database: str) -> Iterator[Service]:
+    data = DataDir(tmp_path / "cloud")
+    url = new_database(request, database)
+    if url is not None:
+        data.remember_database(url)
+    found = Service(data, clock)
     yield found
     found.close()
 
@@ -39,9 +57,12 @@ def product(service: Service) -> ProductInfo:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudServer]:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, database: str
+) -> Iterator[CloudServer]:
     """A cloud on the embedded broker, for the tests of one module."""
-    config = CloudConfig(tmp_path_factory.mktemp("cloud"), http_port=0, mqtt_port=0)
+    url = new_database(request, database)
+    config = CloudConfig(tmp_path_factory.mktemp("cloud"), http_port=0, mqtt_port=0, database=url)
     with CloudServer(config) as running:
         yield running
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import paho.mqtt.client as paho
 import pytest
 import requests
-from cloud_helpers import encrypted, online, version_report, write_package
+from cloud_helpers import encrypted, new_database, online, version_report, write_package
 from paho.mqtt.enums import CallbackAPIVersion
 
 from cloudsdk.activation import Credentials, parse_response, request_body
@@ -101,9 +101,12 @@ def address(server: CloudServer) -> tuple[str, int]:
 
 
 @pytest.fixture(scope="module", params=["embedded", "mosquitto"])
-def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudServer]:
+def cloud(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, database: str
+) -> Iterator[CloudServer]:
     kind: BrokerKind = request.param
-    config = CloudConfig(tmp_path_factory.mktemp(kind), http_port=0, mqtt_port=0, broker=kind)
+    url = new_database(request, database)
+    config = CloudConfig(tmp_path_factory.mktemp(kind), http_port=0, mqtt_port=0, broker=kind, database=url)
     with CloudServer(config) as server:
         yield server
 

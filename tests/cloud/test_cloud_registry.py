@@ -5,8 +5,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from cloud_helpers import activate, write_package
-from sqlalchemy import select
+from cloud_helpers import activate, code_of, write_package
+from sqlalchemy import select, text
 
 from cloudsdk.activation import mqtt_password
 from cloudsdk.errors import CloudSdkError, UsageError
@@ -16,19 +16,10 @@ from sim.cloud.errors import StorageError, TooLargeError
 from sim.cloud.firmware import ResponsePlan
 from sim.cloud.model import accounts, devices, products
 from sim.cloud.model.library import OpenDownload
-from sim.cloud.model.tables import AuditEntry, Product, Setting
+from sim.cloud.model.tables import AuditEntry, Product
 from sim.cloud.model.work import OPERATOR_CALLER
 from sim.cloud.service import Service
 from sim.cloud.shapes import ProductInfo
-
-
-def code_of(call: object, *args: object, **kwargs: object) -> str:
-    assert callable(call)
-    with pytest.raises(CloudSdkError) as error:
-        call(*args, **kwargs)
-    assert "\n" not in str(error.value)
-    return error.value.code
-
 
 # Products and accounts
 
@@ -234,13 +225,15 @@ def test_state_survives_reopening(service: Service, product: ProductInfo, tmp_pa
     again.close()
 
 
-def test_database_is_written_through(service: Service) -> None:
+def test_sqlite_is_written_through(tmp_path: Path) -> None:
+    service = Service(DataDir(tmp_path))
     with service.core.work(OPERATOR_CALLER) as work:
         pragmas = [
             work.session.connection().exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys")
         ]
     assert pragmas == ["wal", 2, 1]
+    service.close()
 
 
 def test_failed_operation_leaves_nothing(service: Service, product: ProductInfo) -> None:
@@ -256,7 +249,7 @@ def test_failed_operation_leaves_nothing(service: Service, product: ProductInfo)
 
 def test_other_schema_version_is_refused(service: Service, tmp_path: Path) -> None:
     with service.core.work(OPERATOR_CALLER) as work:
-        work.session.merge(Setting(key="schema_version", value="99"))
+        work.session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     service.close()
     assert code_of(Service, DataDir(tmp_path / "cloud")) == "cloud.schema-version"
 

@@ -210,7 +210,7 @@ def test_download_cut_by_stopping_is_accounted_for(tmp_path: Path, monkeypatch: 
 def test_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o755)
-    DataDir(shared)
+    DataDir(shared).make_database()
     assert stat.S_IMODE(shared.stat().st_mode) == 0o755
     assert stat.S_IMODE((shared / "cloud.db").stat().st_mode) == 0o600
 

@@ -1,9 +1,12 @@
 """Where the operations come from."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
+
+from sim.cli.cloud.options import DATABASE_VARIABLE
 
 if TYPE_CHECKING:  # the cloud's dependencies are an extra; other commands do without
     from sim.cloud.client import AdminClient
@@ -26,5 +29,6 @@ def open_admin(data: Path) -> Iterator[Admin]:
             if client.healthy(endpoint.instance):
                 yield client
                 return
-    with contextlib.closing(Service(directory)) as service:
+    database = os.environ.get(DATABASE_VARIABLE) or None
+    with contextlib.closing(Service(directory, database=database)) as service:
         yield service

@@ -9,6 +9,7 @@ import click
 from sim.cli.output import json_option
 
 DATA_VARIABLE: Final = "CLOUDSIM_DATA"
+DATABASE_VARIABLE: Final = "CLOUDSIM_DATABASE"
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,8 +8,9 @@ from typing import Any, Final
 import click
 
 from cloudsdk.errors import UsageError
-from sim.cli.cloud.options import common_options
+from sim.cli.cloud.options import DATABASE_VARIABLE, common_options
 from sim.cli.cloud.output import echo_fields
+from sim.cli.log_format import log_format_option, use_log_format
 from sim.cli.output import echo_json
 
 _file: Final = click.Path(path_type=Path)
@@ -22,9 +23,17 @@ _file: Final = click.Path(path_type=Path)
 @click.option("--mqtt-port", type=click.IntRange(0, 65535), default=1883, show_default=True)
 @click.option("--broker", type=click.Choice(["embedded", "mosquitto"]), default="embedded", show_default=True)
 @click.option("--public-url", help="URL under which devices reach the HTTP port, if not host and port.")
+@click.option(
+    "--database",
+    envvar=DATABASE_VARIABLE,
+    metavar="URL",
+    help="postgresql+psycopg://user:password@host/name, better in $CLOUDSIM_DATABASE than in the process "
+    "list; the data directory remembers it. At first an SQLite file there.",
+)
 @click.option("--tls-cert", type=_file, help="Certificate (PEM): HTTP and MQTT with TLS. Needs --tls-key.")
 @click.option("--tls-key", type=_file, help="Its key (PEM).")
 @click.option("--tls-client-ca", type=_file, help="Devices must show a certificate of this CA (PEM).")
+@log_format_option
 def serve(
     data: Path,
     as_json: bool,
@@ -33,6 +42,8 @@ def serve(
     mqtt_port: int,
     broker: Any,
     public_url: str | None,
+    database: str | None,
+    log_format: str,
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
@@ -41,12 +52,13 @@ def serve(
     from sim.cloud.server import CloudConfig, CloudServer
     from sim.cloud.tls import ServerTls
 
+    use_log_format(log_format)
     tls = None
     if tls_cert is not None and tls_key is not None:
         tls = ServerTls(tls_cert, tls_key, tls_client_ca)
     elif tls_cert is not None or tls_key is not None or tls_client_ca is not None:
         raise UsageError("TLS needs --tls-cert and --tls-key, both")
-    server = CloudServer(CloudConfig(data, host, http_port, mqtt_port, broker, public_url, tls))
+    server = CloudServer(CloudConfig(data, host, http_port, mqtt_port, broker, public_url, tls, database))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.request_stop())
     server.start()
