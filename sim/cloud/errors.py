@@ -205,6 +205,18 @@ class StorageError(CloudError):
     http_status = 500
 
 
+class VaultError(CloudError):
+    """A sealed key that cannot be opened."""
+
+    code = "cloud.vault"
+
+
+class VaultKeyError(VaultError):
+    """The vault's key file is missing, damaged or of another database."""
+
+    code = "cloud.vault-key"
+
+
 class SchemaVersionError(CloudError):
     """The database was written by another version of this program."""
 

@@ -163,7 +163,7 @@ class CloudServer:
             listener = stack.enter_context(_listen(config.host, config.http_port))
             worker = Worker()
             stack.callback(worker.close)
-            service = await worker.run(Service, data)
+            service = await worker.run(Service, data, vault_key=config.vault_key)
             stack.push_async_callback(worker.run, service.close)
             listeners = [listener]
             if config.tls is not None:

@@ -3,17 +3,20 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from cloudsdk.activation import Credentials
 from sim.cloud.blobs import Blobs
 from sim.cloud.datadir import DataDir
-from sim.cloud.errors import BadMessageError
+from sim.cloud.errors import BadMessageError, CloudError
 from sim.cloud.firmware import FirmwareRequest
 from sim.cloud.messages import Outgoing, publish_prefix
 from sim.cloud.model import activation, campaigns, devices, library
 from sim.cloud.model.audit import audit
+from sim.cloud.model.keys import device_key
 from sim.cloud.model.tables import Setting
+from sim.cloud.model.vault import CHECK_SETTING, open_vault, seal_existing
 from sim.cloud.model.work import OPERATOR_CALLER, Caller
 from sim.cloud.operations import Core, Operations
 from sim.cloud.shapes import Outcome
@@ -28,15 +31,26 @@ _log = logging.getLogger(__name__)
 class Service(Operations):
     """A cloud on a data directory; its own operations are the operator's.
 
-    `clock` gives seconds since 1970. Use it from one thread at a time.
+    `clock` gives seconds since 1970. `vault_key` is the key file, if not the one in the data directory.
+    Raises `VaultKeyError` when the key does not fit the database. Use it from one thread at a time.
     """
 
-    def __init__(self, data: DataDir, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, data: DataDir, clock: Callable[[], float] = time.time, *, vault_key: Path | None = None
+    ) -> None:
         store = Store(sqlite_url(data.database))
-        with store.transaction() as session:
-            setting = session.get(Setting, _PUBLIC_URL)
+        try:
+            with store.transaction() as session:
+                setting = session.get(Setting, _PUBLIC_URL)
+                check = session.get(Setting, CHECK_SETTING)
+                vault = open_vault(vault_key or data.vault_key, check.value if check else None)
+                if check is None:
+                    seal_existing(session.connection(), vault)
+        except CloudError:
+            store.close()
+            raise
         public_url = setting.value if setting else DEFAULT_PUBLIC_URL
-        super().__init__(Core(store, Blobs(data), clock, public_url), OPERATOR_CALLER)
+        super().__init__(Core(store, Blobs(data), clock, public_url, vault), OPERATOR_CALLER)
 
     @property
     def blobs(self) -> Blobs:
@@ -63,7 +77,7 @@ class Service(Operations):
         """Activation by Sign (cloudsdk-protocol 1.2). Raises a `CloudError` for every refusal."""
         with self._work() as work:
             device = activation.activate(work, product_id, sn, signature)
-            return Credentials(device.device_id, device.device_key)
+            return Credentials(device.device_id, device_key(work, device))
 
     def audit_refusal(self, action: str, subject: str, code: str) -> None:
         """Note what a stranger was refused; `subject` is text from outside."""

@@ -1,21 +1,30 @@
 """Requests to the API, and its problems as the errors they were."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import requests
 
+from cloudsdk.errors import UsageError
 from sim.cloud.errors import CloudError, UnreachableError, by_code
 
 TIMEOUT: Final = (5.0, 60.0)  # seconds to connect, and between two pieces of an answer
 
 
 class ApiSession:
-    """A connection to one cloud."""
+    """A connection to one cloud. `ca` is the certificate (PEM) to know it by, if it has no public one.
 
-    def __init__(self, url: str, token: str) -> None:
+    Raises `UsageError` for a `ca` that cannot be read.
+    """
+
+    def __init__(self, url: str, token: str, ca: Path | None = None) -> None:
         self._url = url.rstrip("/")
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy, no .netrc
+        if ca is not None:
+            if not ca.is_file():
+                raise UsageError(f"there is no CA certificate {ca}")
+            self._session.verify = str(ca)
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def close(self) -> None:
@@ -49,7 +58,11 @@ class ApiSession:
             answer = response.json() if response.content else None
         except requests.JSONDecodeError:
             raise UnreachableError(f"what answers at {self._url} is not a cloud: check the URL") from None
-        except requests.RequestException:
+        except requests.exceptions.SSLError:
+            raise UnreachableError(
+                f"the cloud at {self._url} is not trusted: give the CA of its certificate with --ca"
+            ) from None
+        except (requests.RequestException, OSError):
             raise UnreachableError(f"the cloud at {self._url} does not answer: is it running?") from None
         if response.ok:
             return answer

@@ -8,7 +8,9 @@ from cloudsdk.activation import mqtt_password, sign
 from sim.cloud.errors import BadSignError, DeviceLimitError, UnknownDeviceError, UnknownProductError
 from sim.cloud.model.audit import audit_device
 from sim.cloud.model.devices import device_by_id
+from sim.cloud.model.keys import device_key, product_key
 from sim.cloud.model.tables import Device, Product
+from sim.cloud.model.vault import DEVICE
 from sim.cloud.model.work import Work
 from sim.cloud.shapes import DeviceState
 
@@ -22,7 +24,7 @@ def activate(work: Work, product_id: str, sn: str, signature: str) -> Device:
     product = work.session.scalar(select(Product).where(Product.product_id == product_id))
     if product is None:
         raise UnknownProductError("there is no product with this ProductId")
-    if not hmac.compare_digest(sign(product.product_key, sn).encode(), signature.encode()):
+    if not hmac.compare_digest(sign(product_key(work, product), sn).encode(), signature.encode()):
         raise BadSignError("the Sign does not fit the product and SN: check ProductKey and SN of the device")
     query = select(Device).where(Device.product_ref == product.id, Device.sn == sn)
     device = work.session.scalar(query)
@@ -47,7 +49,7 @@ def login(work: Work, device_id: str, password: bytes) -> str | None:
     device = device_by_id(work, device_id)
     if device is None or device.state != DeviceState.ACTIVATED:
         return None
-    if not hmac.compare_digest(mqtt_password(device.device_key).encode(), password):
+    if not hmac.compare_digest(mqtt_password(device_key(work, device)).encode(), password):
         return None
     return device.product.product_id
 
@@ -56,5 +58,6 @@ def logins(work: Work) -> list[tuple[str, str]]:
     """DeviceID and MQTT password of every activated device."""
     query = select(Device.device_id, Device.device_key).where(Device.state == DeviceState.ACTIVATED)
     return [
-        (device_id, mqtt_password(key)) for device_id, key in work.session.execute(query.order_by(Device.id))
+        (device_id, mqtt_password(work.vault.open(DEVICE, device_id, sealed)))
+        for device_id, sealed in work.session.execute(query.order_by(Device.id))
     ]

@@ -16,6 +16,7 @@ from sim.cloud.model.audit import audit
 from sim.cloud.model.products import count_devices, find_product
 from sim.cloud.model.tables import Device, Product
 from sim.cloud.model.text import DESCRIPTION_CHARS, NAME_CHARS, check_text
+from sim.cloud.model.vault import DEVICE
 from sim.cloud.model.work import Work
 from sim.cloud.shapes import DeviceInfo, DeviceState
 
@@ -39,11 +40,12 @@ def add_device(work: Work, product_ref: str, sn: str, *, name: str, mac: str, de
         raise DeviceLimitError(
             f"product {product.name} has all of its {product.device_limit} devices: raise its device limit"
         )
+    device_id = secrets.token_hex(8)
     device = Device(
         product=product,
         sn=sn,
-        device_id=secrets.token_hex(8),
-        device_key=secrets.token_hex(16),
+        device_id=device_id,
+        device_key=work.vault.seal(DEVICE, device_id, secrets.token_hex(16)),
         name=name,
         mac=mac,
         description=description,
@@ -82,7 +84,8 @@ def list_devices(work: Work, product_ref: str | None) -> list[DeviceInfo]:
     return [device_info(device) for device in work.session.scalars(query)]
 
 
-def device_info(device: Device, *, keys: bool = False) -> DeviceInfo:
+def device_info(device: Device, *, key: str | None = None) -> DeviceInfo:
+    """`key` is the opened DeviceKey, where it is asked for."""
     info = DeviceInfo(
         sn=device.sn,
         product=device.product.name,
@@ -100,8 +103,8 @@ def device_info(device: Device, *, keys: bool = False) -> DeviceInfo:
         created_at=device.created_at,
         updated_at=device.updated_at,
     )
-    if keys:
-        info["device_key"] = device.device_key
+    if key is not None:
+        info["device_key"] = key
     return info
 
 

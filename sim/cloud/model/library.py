@@ -16,6 +16,7 @@ from cloudsdk.ota.transport import rounded
 from sim.cloud.errors import PackageRefusedError, StorageError, UnknownDownloadError, UnknownFirmwareError
 from sim.cloud.firmware import FirmwareRequest, ResponsePlan, entity_tag, plan_response
 from sim.cloud.model.audit import audit
+from sim.cloud.model.keys import device_key
 from sim.cloud.model.products import find_product
 from sim.cloud.model.tables import Device, Download, Firmware, Product, TaskDevice, TaskFirmware, Transfer
 from sim.cloud.model.work import Work
@@ -162,7 +163,8 @@ def open_download(work: Work, token: str, request: FirmwareRequest) -> OpenDownl
     if download is None:
         raise UnknownDownloadError("there is no firmware at this address")
     device, firmware = download.device, download.firmware
-    etag = entity_tag(device.device_key, firmware.sha256)
+    key = device_key(work, device)
+    etag = entity_tag(key, firmware.sha256)
     plan = plan_response(request, rounded(firmware.file_size), etag)
     transfer = Transfer(
         device=device,
@@ -178,7 +180,7 @@ def open_download(work: Work, token: str, request: FirmwareRequest) -> OpenDownl
     if plan.end > plan.start:
         _mark_downloading(work, device, firmware)
     work.session.flush()
-    return OpenDownload(transfer.id, plan, firmware.sha256, firmware.file_size, device.device_key)
+    return OpenDownload(transfer.id, plan, firmware.sha256, firmware.file_size, key)
 
 
 def _mark_downloading(work: Work, device: Device, firmware: Firmware) -> None:

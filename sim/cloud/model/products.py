@@ -9,8 +9,10 @@ from sqlalchemy import func, select
 from sim.cloud.errors import AmbiguousNameError, BadRequestError, DuplicateProductError, UnknownProductError
 from sim.cloud.model.accounts import owner_account
 from sim.cloud.model.audit import audit
+from sim.cloud.model.keys import product_key
 from sim.cloud.model.tables import Device, Product
 from sim.cloud.model.text import DESCRIPTION_CHARS, NAME_CHARS, check_text, is_int
+from sim.cloud.model.vault import PRODUCT
 from sim.cloud.model.work import Work
 from sim.cloud.shapes import ProductInfo
 
@@ -39,10 +41,11 @@ def create_product(
     taken = select(Product.id).where(Product.account_id == owner.id, Product.name == name)
     if work.session.scalar(taken) is not None:
         raise DuplicateProductError(f"there is a product {name} already: choose another name")
+    product_id = secrets.token_hex(8)
     product = Product(
         account=owner,
-        product_id=secrets.token_hex(8),
-        product_key=str(uuid.uuid4()),
+        product_id=product_id,
+        product_key=work.vault.seal(PRODUCT, product_id, str(uuid.uuid4())),
         name=name,
         kind=kind,
         model=model,
@@ -56,7 +59,7 @@ def create_product(
     work.session.add(product)
     work.session.flush()
     audit(work, "product.create", product.product_id, name)
-    return product_info(work, product, keys=True)
+    return product_info(work, product, key=product_key(work, product))
 
 
 def find_product(work: Work, ref: str) -> Product:
@@ -79,7 +82,8 @@ def list_products(work: Work) -> list[ProductInfo]:
     ]
 
 
-def product_info(work: Work, product: Product, *, keys: bool = False) -> ProductInfo:
+def product_info(work: Work, product: Product, *, key: str | None = None) -> ProductInfo:
+    """`key` is the opened ProductKey, where it is asked for."""
     info = ProductInfo(
         name=product.name,
         product_id=product.product_id,
@@ -94,8 +98,8 @@ def product_info(work: Work, product: Product, *, keys: bool = False) -> Product
         created_at=product.created_at,
         updated_at=product.updated_at,
     )
-    if keys:
-        info["product_key"] = product.product_key
+    if key is not None:
+        info["product_key"] = key
     return info
 
 

@@ -72,7 +72,7 @@ class Product(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     product_id: Mapped[str] = mapped_column(String(16), unique=True)
-    product_key: Mapped[str] = mapped_column(String(36))
+    product_key: Mapped[str] = mapped_column(String(128))  # sealed: see `keys`
     name: Mapped[str] = mapped_column(String(64), index=True)
     kind: Mapped[str] = mapped_column(String(64))
     model: Mapped[str] = mapped_column(String(64))
@@ -92,7 +92,7 @@ class Device(Base):
     product_ref: Mapped[int] = mapped_column(ForeignKey("products.id"))
     sn: Mapped[str] = mapped_column(String(32), index=True)
     device_id: Mapped[str] = mapped_column(String(16), unique=True)
-    device_key: Mapped[str] = mapped_column(String(32))
+    device_key: Mapped[str] = mapped_column(String(128))  # sealed: see `keys`
     name: Mapped[str] = mapped_column(String(64))
     mac: Mapped[str] = mapped_column(String(32))
     description: Mapped[str] = mapped_column(String(512))

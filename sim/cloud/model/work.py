@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from sim.cloud.errors import ForbiddenError
 from sim.cloud.model.tables import Product
+from sim.cloud.model.vault import Vault
 from sim.cloud.shapes import OPERATOR
 
 
@@ -74,6 +75,7 @@ class Work:
     session: Session
     now: int
     caller: Caller
+    vault: Vault
 
     def visible(self) -> ColumnElement[bool]:
         """The condition that a product is the caller's. What is not is unknown to it, not forbidden."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sim.cloud.blobs import Blobs
+from sim.cloud.model.vault import Vault
 from sim.cloud.model.work import Caller, Scope, Work
 from sim.cloud.store import Store
 
@@ -17,6 +18,7 @@ class Core:
     blobs: Blobs
     clock: Callable[[], float]
     public_url: str
+    vault: Vault
 
     def now(self) -> int:
         return int(self.clock())
@@ -25,7 +27,7 @@ class Core:
     def work(self, caller: Caller) -> Iterator[Work]:
         """One transaction: durable when the block ends, undone when it raises."""
         with self.store.transaction() as session:
-            yield Work(session, self.now(), caller)
+            yield Work(session, self.now(), caller, self.vault)
 
 
 class BaseOperations:

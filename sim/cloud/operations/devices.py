@@ -1,6 +1,7 @@
 """Devices (platform 3)."""
 
 from sim.cloud.model import devices, library
+from sim.cloud.model.keys import reveal_device_key
 from sim.cloud.model.work import Scope
 from sim.cloud.operations.base import BaseOperations
 from sim.cloud.shapes import DeviceInfo, TransferInfo
@@ -19,7 +20,8 @@ class DeviceOperations(BaseOperations):
 
     def show_device(self, sn: str, *, product: str | None = None, keys: bool = False) -> DeviceInfo:
         with self._work(Scope.READ, *([Scope.KEYS] if keys else [])) as work:
-            return devices.device_info(devices.find_device(work, sn, product), keys=keys)
+            device = devices.find_device(work, sn, product)
+            return devices.device_info(device, key=reveal_device_key(work, device) if keys else None)
 
     def transfers(self, sn: str, *, product: str | None = None) -> list[TransferInfo]:
         with self._work(Scope.READ) as work:

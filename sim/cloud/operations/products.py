@@ -1,6 +1,7 @@
 """Products (platform 2)."""
 
 from sim.cloud.model import products
+from sim.cloud.model.keys import reveal_product_key
 from sim.cloud.model.work import Scope
 from sim.cloud.operations.base import BaseOperations
 from sim.cloud.shapes import DEFAULT_DEVICE_LIMIT, OPERATOR, ProductInfo
@@ -37,4 +38,5 @@ class ProductOperations(BaseOperations):
 
     def show_product(self, product: str, *, keys: bool = False) -> ProductInfo:
         with self._work(Scope.READ, *([Scope.KEYS] if keys else [])) as work:
-            return products.product_info(work, products.find_product(work, product), keys=keys)
+            found = products.find_product(work, product)
+            return products.product_info(work, found, key=reveal_product_key(work, found) if keys else None)
