@@ -22,8 +22,8 @@ Admin: TypeAlias = Union["Operations", "AdminClient"]
 
 @contextlib.contextmanager
 def open_admin(data: Path) -> Iterator[Admin]:
-    """The operations: those of the cloud that `--url` names, else those of the server that runs on `data`, else
-    those of the database itself."""
+    """The operations: of the cloud that `--url` names, else of the server that runs on `data`, else of the
+    database itself."""
     from sim.cloud.client import AdminClient
     from sim.cloud.datadir import DataDir
     from sim.cloud.service import Service

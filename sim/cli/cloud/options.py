@@ -38,8 +38,8 @@ which_product_option = click.option("--product", help="Name or ProductID, where 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which cloud a command works on, beside `--data`: the URL of one elsewhere, the CA certificate (PEM) that
-    it is known by, and the key file of a local one."""
+    """Which cloud a command works on, beside `--data`: the URL of one elsewhere and the CA certificate (PEM)
+    that it is known by, or the key file of a local one."""
 
     url: str | None = None
     ca: Path | None = None

@@ -86,7 +86,7 @@ def _context(kind: str, public_id: str) -> bytes:
 
 
 def open_vault(path: Path, check: str | None) -> Vault:
-    """The vault with the key in the file `path`, which is made where there is no `check` yet: the first start.
+    """The vault with the key in the file `path`, which is made at the first start, when there is no `check`.
     During a change of keys the file holds two, and `check` tells which one counts.
 
     Raises `VaultKeyError` when the file is missing, damaged or does not fit the database.
