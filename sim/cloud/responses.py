@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloudsdk.errors import CloudSdkError
-from sim.cloud.errors import BadRequestError, CloudError, TooManyAttemptsError, UnauthorizedError
+from sim.cloud.errors import BadRequestError, CloudError, TooManyRequestsError, UnauthorizedError
 from sim.cloud.firmware import ranged_body
 from sim.cloud.model.library import OpenDownload
 from sim.cloud.service import Service
@@ -134,7 +134,7 @@ async def _refused(_request: Request, error: Exception) -> Response:
     response = problem(status, code, str(error))
     if status == UnauthorizedError.http_status:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, TooManyAttemptsError):
+    if isinstance(error, TooManyRequestsError):
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     return response
 

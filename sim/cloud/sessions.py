@@ -17,7 +17,7 @@ from sim.cloud.errors import (
     BadLoginError,
     BadRequestError,
     RegistrationClosedError,
-    TooManyAttemptsError,
+    TooManyRequestsError,
 )
 from sim.cloud.model import accounts, sessions, tokens
 from sim.cloud.model.audit import audit
@@ -83,7 +83,7 @@ class Sessions:
     async def register(self, name: str, password: str, address: str) -> AccountInfo:
         """Create an account for whoever asks.
 
-        Raises `RegistrationClosedError`, `TooManyAttemptsError`, `BadRequestError`, `DuplicateAccountError`.
+        Raises `RegistrationClosedError`, `TooManyRequestsError`, `BadRequestError`, `DuplicateAccountError`.
         """
         if self.registration != "open":
             raise RegistrationClosedError(
@@ -109,7 +109,7 @@ class Sessions:
         """Begin a session.
 
         Raises `BadLoginError`, `AccountDisabledError`, or, during the pause that follows failures and for the
-        right password too, `TooManyAttemptsError`.
+        right password too, `TooManyRequestsError`.
         """
         try:
             name = accounts.canonical_name(name)
@@ -134,7 +134,7 @@ class Sessions:
         """Change the caller's own password and end all of its other sessions. API tokens stay.
 
         Raises `BadLoginError` when `old` is wrong, `ForbiddenError`, `BadRequestError` or
-        `TooManyAttemptsError`.
+        `TooManyRequestsError`.
         """
         caller.require(Scope.ACCOUNT)
         login = await self._worker.run(self._own_login, caller)
@@ -242,7 +242,7 @@ class Sessions:
         now = self._monotonic()
         pause = max(throttle.pause(key, now) for throttle, key in keys)
         if pause > 0:
-            raise TooManyAttemptsError(f"too many attempts: try again in {pause:.0f} s", pause)
+            raise TooManyRequestsError(f"too many attempts: try again in {pause:.0f} s", pause)
         for throttle, key in keys:
             throttle.attempt(key, now)
 
@@ -263,7 +263,7 @@ class Sessions:
 
     async def _hash(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if self._waiting >= MAX_WAITING:
-            raise TooManyAttemptsError("the cloud is checking as many passwords as it can: try again")
+            raise TooManyRequestsError("the cloud is checking as many passwords as it can: try again")
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()

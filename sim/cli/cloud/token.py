@@ -9,7 +9,6 @@ import click
 from sim.cli.cloud.access import open_admin
 from sim.cli.cloud.options import common_options
 from sim.cli.cloud.output import show, show_rows
-from sim.cloud.shapes import OPERATOR
 
 _SCOPES: Final = ("read", "manage", "keys", "firmware", "tasks", "console", "account")
 _DAY: Final = 24 * 3600  # seconds
@@ -26,12 +25,10 @@ def token() -> None:
     "--scope", "scopes", type=click.Choice(_SCOPES), multiple=True, help="What it may do. Default: read."
 )
 @click.option("--days", type=click.IntRange(1, 3650), help="How long it lasts. Default: until it is deleted.")
-@click.option(
-    "--account", default=OPERATOR, help="Account it belongs to; for the operator only. Default: one's own."
-)
+@click.option("--account", help="Account it belongs to; for the operator of the cloud. Default: one's own.")
 @common_options
 def token_create(
-    name: str, scopes: tuple[str, ...], days: int | None, account: str, data: Path, as_json: bool
+    name: str, scopes: tuple[str, ...], days: int | None, account: str | None, data: Path, as_json: bool
 ) -> None:
     """Create token NAME and show it, this once."""
     expires_at = int(time.time()) + days * _DAY if days is not None else None

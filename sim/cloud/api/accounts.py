@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from sim.cloud.api.context import Authenticated, Body
 from sim.cloud.operations import Operations
-from sim.cloud.shapes import OPERATOR, AccountInfo, AuditInfo, Page, TokenInfo
+from sim.cloud.shapes import AccountInfo, AuditInfo, Page, TokenInfo
 
 router = APIRouter(tags=["accounts"])
 
@@ -23,7 +23,7 @@ class NewToken(Body):
     name: str
     scopes: list[str]
     expires_at: int | None = None
-    account: str = OPERATOR
+    account: str | None = None
 
 
 @router.get("/accounts")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from sim.cloud.client.http import ApiSession
-from sim.cloud.shapes import OPERATOR, AccountInfo, AuditInfo, Page, SessionInfo, TokenInfo
+from sim.cloud.shapes import AccountInfo, AuditInfo, Page, SessionInfo, TokenInfo
 
 
 class AccountCalls(ApiSession):
@@ -25,7 +25,7 @@ class AccountCalls(ApiSession):
         return cast(AccountInfo, self._patch(f"/accounts/{account_id}", {"password": password}))
 
     def create_token(
-        self, name: str, scopes: Sequence[str], expires_at: int | None = None, *, account: str = OPERATOR
+        self, name: str, scopes: Sequence[str], expires_at: int | None = None, *, account: str | None = None
     ) -> TokenInfo:
         body = {"name": name, "scopes": list(scopes), "expires_at": expires_at, "account": account}
         return cast(TokenInfo, self._post("/tokens", body))

@@ -3,7 +3,7 @@
 from typing import cast
 
 from sim.cloud.client.http import ApiSession
-from sim.cloud.shapes import DEFAULT_DEVICE_LIMIT, OPERATOR, ProductInfo
+from sim.cloud.shapes import DEFAULT_DEVICE_LIMIT, ProductInfo
 
 
 class ProductCalls(ApiSession):
@@ -11,7 +11,7 @@ class ProductCalls(ApiSession):
         self,
         name: str,
         *,
-        account: str = OPERATOR,
+        account: str | None = None,
         kind: str = "",
         model: str = "",
         connection: str = "",

@@ -128,14 +128,15 @@ def list_accounts(work: Work, name: str | None = None) -> list[AccountInfo]:
     return [account_info(account) for account in work.session.scalars(query)]
 
 
-def owner_account(work: Work, name: str) -> Account:
-    """The account that something new belongs to: the caller's own, which `operator` stands for, too. Only the
-    operator may name another one."""
+def owner_account(work: Work, name: str | None) -> Account:
+    """The account that something new belongs to, by default the caller's own. Only the operator of the cloud,
+    whose own is `operator`, may name another one."""
     if work.caller.account is not None:
         own = work.session.get(Account, work.caller.account)
-        if own is None or name not in (OPERATOR, own.name):
+        if own is None or name not in (None, own.name):
             raise UnknownAccountError(f"there is no account {name}")
         return own
+    name = OPERATOR if name is None else name
     account = _by_name(work, name.lower())
     if account is None:
         if name != OPERATOR:

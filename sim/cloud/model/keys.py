@@ -1,28 +1,23 @@
-"""ProductKeys and DeviceKeys in clear text. Nothing else opens them."""
+"""ProductKeys and DeviceKeys in clear text. Nothing else opens or seals them."""
 
-from sim.cloud.model.audit import audit
 from sim.cloud.model.tables import Device, Product
 from sim.cloud.model.vault import DEVICE, PRODUCT
 from sim.cloud.model.work import Work
 
 
-def product_key(work: Work, product: Product) -> str:
-    """For the cloud's own use."""
+def open_product_key(work: Work, product: Product) -> str:
     return work.vault.open(PRODUCT, product.product_id, product.product_key)
 
 
-def device_key(work: Work, device: Device) -> str:
-    """For the cloud's own use."""
+def open_device_key(work: Work, device: Device) -> str:
     return work.vault.open(DEVICE, device.device_id, device.device_key)
 
 
-def reveal_product_key(work: Work, product: Product) -> str:
-    """For the caller's eyes, which is noted."""
-    audit(work, "product.show-key", product.product_id, account=product.account_id)
-    return product_key(work, product)
+def sealed_product_key(work: Work, product_id: str, key: str) -> str:
+    """What `Product.product_key` keeps."""
+    return work.vault.seal(PRODUCT, product_id, key)
 
 
-def reveal_device_key(work: Work, device: Device) -> str:
-    """For the caller's eyes, which is noted."""
-    audit(work, "device.show-key", device.device_id, account=device.product.account_id)
-    return device_key(work, device)
+def sealed_device_key(work: Work, device_id: str, key: str) -> str:
+    """What `Device.device_key` keeps."""
+    return work.vault.seal(DEVICE, device_id, key)

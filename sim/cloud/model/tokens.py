@@ -29,7 +29,7 @@ TOUCH: Final = 60  # seconds; the last use is written down no more often
 
 
 def create_token(
-    work: Work, name: str, scopes: Sequence[str], expires_at: int | None, *, account: str
+    work: Work, name: str, scopes: Sequence[str], expires_at: int | None, *, account: str | None
 ) -> TokenInfo:
     """A new token of `account`; without `expires_at`, seconds since 1970, it lasts until it is deleted.
 

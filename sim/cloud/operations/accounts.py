@@ -7,7 +7,7 @@ from sim.cloud.model import audit as log
 from sim.cloud.model.passwords import PasswordHash, check_password_rules
 from sim.cloud.model.work import Scope
 from sim.cloud.operations.base import BaseOperations
-from sim.cloud.shapes import OPERATOR, AccountInfo, AuditInfo, Page, TokenInfo
+from sim.cloud.shapes import AccountInfo, AuditInfo, Page, TokenInfo
 
 
 class AccountOperations(BaseOperations):
@@ -59,7 +59,7 @@ class AccountOperations(BaseOperations):
             return accounts.account_info(account)
 
     def create_token(
-        self, name: str, scopes: Sequence[str], expires_at: int | None = None, *, account: str = OPERATOR
+        self, name: str, scopes: Sequence[str], expires_at: int | None = None, *, account: str | None = None
     ) -> TokenInfo:
         """The result holds the token, this once. Only the operator names an `account` other than its own."""
         with self._work(Scope.ACCOUNT) as work:
