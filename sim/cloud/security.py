@@ -44,7 +44,8 @@ def from_another_site(headers: Mapping[str, str]) -> bool:
     origin = headers.get("origin")
     if origin is None:
         return False
-    return _authority(origin) != _authority(f"{origin.partition(':')[0]}://{headers.get('host', '')}")
+    theirs = _authority(origin)  # "null" for a page without an origin
+    return theirs is None or theirs != _authority(f"{origin.partition(':')[0]}://{headers.get('host', '')}")
 
 
 def _authority(url: str) -> tuple[str, int] | None:

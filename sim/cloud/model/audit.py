@@ -4,16 +4,14 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, delete, select
 
-from sim.cloud.errors import BadRequestError
+from sim.cloud.model.pages import check_page, make_page
 from sim.cloud.model.tables import AuditEntry
-from sim.cloud.model.text import is_int
 from sim.cloud.model.work import Work
 from sim.cloud.shapes import AuditInfo, Page
 
 #: Entries kept of those that concern an account, and of the others: strangers cannot push out what matters.
 AUDIT_ENTRIES: Final = 10_000
 PRUNE_EVERY: Final = 64  # entries; so many more may be there at times
-MAX_PAGE: Final = 1000
 _DEVICE: Final = "device"
 
 
@@ -66,8 +64,7 @@ def page_audit(
 ) -> Page[AuditInfo]:
     """The caller's entries, newest first. `action` is a prefix such as `device.`; `since` and `until` are
     seconds since 1970, `until` not included. `after` is the `next` of the page before, 0 for the first."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise BadRequestError(f"a page has 1 to {MAX_PAGE} entries")
+    check_page(after, limit)
     conditions: list[ColumnElement[bool]] = []
     if work.caller.account is not None:
         conditions.append(AuditEntry.account_id == work.caller.account)
@@ -75,27 +72,23 @@ def page_audit(
         conditions.append(AuditEntry.action.startswith(action, autoescape=True))
     if subject:
         conditions.append(AuditEntry.subject == subject)
-    if is_int(since):
+    if since is not None:
         conditions.append(AuditEntry.at >= since)
-    if is_int(until):
+    if until is not None:
         conditions.append(AuditEntry.at < until)
     if after:
         conditions.append(AuditEntry.id < after)
     query = select(AuditEntry).where(*conditions).order_by(AuditEntry.id.desc()).limit(limit + 1)
-    rows = work.session.scalars(query).all()
-    more = len(rows) > limit
-    return Page(
-        items=[
-            AuditInfo(
-                id=row.id,
-                at=row.at,
-                actor=row.actor,
-                address=row.address,
-                action=row.action,
-                subject=row.subject,
-                detail=row.detail,
-            )
-            for row in rows[:limit]
-        ],
-        next=rows[limit - 1].id if more else None,
+    return make_page(work.session.scalars(query).all(), limit, _info)
+
+
+def _info(entry: AuditEntry) -> AuditInfo:
+    return AuditInfo(
+        id=entry.id,
+        at=entry.at,
+        actor=entry.actor,
+        address=entry.address,
+        action=entry.action,
+        subject=entry.subject,
+        detail=entry.detail,
     )
