@@ -6,7 +6,7 @@ in `World.values`, a new route that changes something a line in `NEEDS`.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +42,17 @@ NEEDS: Final[dict[str, set[Scope] | None]] = {
     "DELETE /tokens/{token_id}": {Scope.ACCOUNT},
     "POST /products": {Scope.MANAGE},
     "GET /products/find": {Scope.READ, Scope.KEYS},  # asked for with the key
+    "GET /products/{product_id}/key": {Scope.KEYS},
+    "PATCH /products/{product_id}": {Scope.MANAGE},
+    "DELETE /products/{product_id}": {Scope.MANAGE},
+    "POST /products/{product_id}/publish": {Scope.MANAGE},
     "POST /devices": {Scope.MANAGE},
+    "POST /devices/import": {Scope.MANAGE},
+    "GET /devices/{device_id}/key": {Scope.KEYS},
+    "PATCH /devices/{device_id}": {Scope.MANAGE},
+    "DELETE /devices/{device_id}": {Scope.MANAGE},
+    "POST /devices/{device_id}/publish": {Scope.MANAGE},
+    "POST /devices/{device_id}/bind": {Scope.MANAGE, Scope.KEYS},
     "GET /devices/find": {Scope.READ, Scope.KEYS},
     "POST /firmware": {Scope.FIRMWARE},
     "POST /tasks": {Scope.TASKS},
@@ -74,8 +84,8 @@ class World:
     account: int
     values: dict[str, Any]
     texts: tuple[str, ...]
-    secrets: tuple[str, ...]
-    package: bytes
+    secrets: tuple[str, ...] = field(repr=False)
+    package: bytes = field(repr=False)
 
     def send(self, route: Route, token: str | None = None, cookie: str | None = None) -> requests.Response:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -185,6 +195,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "firmware_id": firmware["id"],
             "firmware_ids": [firmware["id"]],
             "keys": True,
+            "kind": "svg",
             "product": product["product_id"],
             "product_id": product["product_id"],
             "ref": product["product_id"],

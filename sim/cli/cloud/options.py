@@ -1,5 +1,6 @@
 """Options that the commands share."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from cloudsdk.errors import UsageError
 from sim.cli.output import json_option
 
 DATA_VARIABLE: Final = "CLOUDSIM_DATA"
@@ -83,6 +85,18 @@ _vault_key = click.option(
 def local_options(command: F) -> F:
     """`--data`, `--vault-key` and `--json`, for what works on this machine only."""
     return _data(_vault_key(json_option(command)))
+
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask on a terminal unless `yes`. Raises `UsageError` where nobody can answer, `click.Abort` for a no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("this deletes for good and there is no terminal to ask on: give --yes")
+    click.confirm(question, abort=True, err=True)
 
 
 def common_options(command: F) -> F:

@@ -1,14 +1,19 @@
 """Requests to the API, and its problems as the errors they were."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import requests
 
 from cloudsdk.errors import UsageError
-from sim.cloud.errors import CloudError, UnreachableError, by_code
+from sim.cloud.errors import CloudError, DevicesRefusedError, UnreachableError, by_code
+from sim.cloud.shapes import Page
 
 TIMEOUT: Final = (5.0, 60.0)  # seconds to connect, and between two pieces of an answer
+NO_CONTENT: Final = 204
+
+T = TypeVar("T")
 
 
 class ApiSession:
@@ -48,14 +53,24 @@ class ApiSession:
     def _patch(self, path: str, body: dict[str, Any]) -> Any:
         return self._call("PATCH", "/api/v1" + path, json=body)
 
-    def _delete(self, path: str, **query: str | int | None) -> None:
+    def _delete(self, path: str, **query: str | None) -> None:
         params = {name: value for name, value in query.items() if value is not None}
         self._call("DELETE", "/api/v1" + path, params=params)
+
+    def _all(self, page: Callable[[int], Page[T]]) -> list[T]:
+        """Every item of a list that comes in pages; `page` gets the cursor."""
+        items: list[T] = []
+        after: int | None = 0
+        while after is not None:
+            found = page(after)
+            items += found["items"]
+            after = found["next"]
+        return items
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         try:
             response = self._session.request(method, self._url + path, timeout=TIMEOUT, **arguments)
-            answer = response.json() if response.content else None
+            answer = None if response.status_code == NO_CONTENT else response.json()
         except requests.JSONDecodeError:
             raise UnreachableError(f"what answers at {self._url} is not a cloud: check the URL") from None
         except requests.exceptions.SSLError:
@@ -67,4 +82,7 @@ class ApiSession:
         if response.ok:
             return answer
         fields = answer if isinstance(answer, dict) else {}
-        raise by_code(str(fields.get("code")))(str(fields.get("detail") or f"HTTP {response.status_code}"))
+        error = by_code(str(fields.get("code")))(str(fields.get("detail") or f"HTTP {response.status_code}"))
+        if isinstance(error, DevicesRefusedError):
+            error.rows = tuple(fields.get("rows") or ())
+        raise error

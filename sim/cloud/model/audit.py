@@ -4,9 +4,9 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, delete, select
 
-from sim.cloud.model.pages import check_page, make_page
 from sim.cloud.model.tables import AuditEntry
 from sim.cloud.model.work import Work
+from sim.cloud.pages import cut, page_limit
 from sim.cloud.shapes import AuditInfo, Page
 
 #: Entries kept of those that concern an account, and of the others: strangers cannot push out what matters.
@@ -64,7 +64,6 @@ def page_audit(
 ) -> Page[AuditInfo]:
     """The caller's entries, newest first. `action` is a prefix such as `device.`; `since` and `until` are
     seconds since 1970, `until` not included. `after` is the `next` of the page before, 0 for the first."""
-    check_page(after, limit)
     conditions: list[ColumnElement[bool]] = []
     if work.caller.account is not None:
         conditions.append(AuditEntry.account_id == work.caller.account)
@@ -78,8 +77,8 @@ def page_audit(
         conditions.append(AuditEntry.at < until)
     if after:
         conditions.append(AuditEntry.id < after)
-    query = select(AuditEntry).where(*conditions).order_by(AuditEntry.id.desc()).limit(limit + 1)
-    return make_page(work.session.scalars(query).all(), limit, _info)
+    query = select(AuditEntry).where(*conditions).order_by(AuditEntry.id.desc()).limit(page_limit(limit) + 1)
+    return cut(work.session.scalars(query).all(), limit, _info, lambda entry: entry.id)
 
 
 def _info(entry: AuditEntry) -> AuditInfo:
