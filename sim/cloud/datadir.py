@@ -4,6 +4,7 @@
 |---|---|
 | `cloud.db` | the database, if it is SQLite |
 | `database.url` | where the database is, if it is elsewhere |
+| `vault.key` | the key under which the keys in the database are sealed, unless it is kept elsewhere |
 | `blobs/<sha256>` | uploaded packages |
 | `uploads/` | packages on their way in |
 | `mosquitto/` | generated broker configuration |
@@ -44,13 +45,29 @@ def write_private(path: Path, content: bytes) -> None:
     """Replace `path` by a file with mode 0600, in one step and durably."""
     temporary = path.with_name(path.name + ".new")
     temporary.unlink(missing_ok=True)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    _write_new(temporary, content)
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def create_private(path: Path, content: bytes) -> None:
+    """Make `path` with mode 0600, whole and durable; if it is there already, leave it."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    _write_new(temporary, content)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    sync_directory(path.parent)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
     with os.fdopen(fd, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:
@@ -71,6 +88,7 @@ class DataDir:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.database = self.root / "cloud.db"
+        self.vault_key = self.root / "vault.key"
         self.blobs = self.root / "blobs"
         self.uploads = self.root / "uploads"
         self.mosquitto = self.root / "mosquitto"

@@ -4,9 +4,11 @@
 (cloudsdk-protocol 1.3). `by_code` finds the class again on the other side of the admin API.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from cloudsdk.errors import CloudSdkError
+from sim.cloud.shapes import RowProblem
 
 
 class CloudError(CloudSdkError):
@@ -24,21 +26,57 @@ class BadRequestError(CloudError):
 
 
 class UnauthorizedError(CloudError):
-    """The admin token is missing or wrong."""
+    """Token or session is missing, wrong or expired."""
 
     code = "cloud.unauthorized"
     http_status = 401
 
 
+class BadLoginError(CloudError):
+    """Name or password is wrong; which of the two is not told."""
+
+    code = "cloud.bad-login"
+    http_status = 401
+
+
 class ForbiddenError(CloudError):
-    """The token is good, but not for this."""
+    """The caller is known, but not allowed this."""
 
     code = "cloud.forbidden"
     http_status = 403
 
 
+class CrossSiteError(CloudError):
+    """A request that changes something and does not prove that it comes from the cloud's own pages."""
+
+    code = "cloud.cross-site"
+    http_status = 403
+
+
+class UnknownHostError(CloudError):
+    """A request under a host name that is not the cloud's (DNS rebinding)."""
+
+    code = "cloud.unknown-host"
+    http_status = 421
+
+
+class AccountDisabledError(CloudError):
+    code = "cloud.account-disabled"
+    http_status = 403
+
+
+class RegistrationClosedError(CloudError):
+    code = "cloud.registration-closed"
+    http_status = 403
+
+
 class UnknownAccountError(CloudError):
     code = "cloud.unknown-account"
+    http_status = 404
+
+
+class UnknownTokenError(CloudError):
+    code = "cloud.unknown-token"
     http_status = 404
 
 
@@ -81,6 +119,18 @@ class DuplicateAccountError(CloudError):
     http_status = 409
 
 
+class DuplicateTokenError(CloudError):
+    code = "cloud.duplicate-token"
+    http_status = 409
+
+
+class LimitReachedError(CloudError):
+    """As many accounts, or tokens of an account, as there may be."""
+
+    code = "cloud.limit-reached"
+    http_status = 409
+
+
 class DuplicateProductError(CloudError):
     code = "cloud.duplicate-product"
     http_status = 409
@@ -96,6 +146,49 @@ class DeviceLimitError(CloudError):
 
     code = "cloud.device-limit"
     http_status = 409
+
+
+class PublishedError(CloudError):
+    """What is published keeps what it has (platform 2.3, 2.4)."""
+
+    code = "cloud.published"
+    http_status = 409
+
+
+class NotEmptyError(CloudError):
+    """The product has devices."""
+
+    code = "cloud.not-empty"
+    http_status = 409
+
+
+class ActivatedError(CloudError):
+    """An activated device keeps the identity it has."""
+
+    code = "cloud.activated"
+    http_status = 409
+
+
+class DevicesRefusedError(CloudError):
+    """A table of devices with bad rows; none was added. `rows` names them, up to a limit."""
+
+    code = "cloud.devices-refused"
+    http_status = 422
+
+    def __init__(self, message: str, rows: Sequence[RowProblem] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
+
+
+class TooManyRequestsError(CloudError):
+    """An address or account asks more often than it may. `retry_after` is in seconds."""
+
+    code = "cloud.too-many-requests"
+    http_status = 429
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class BadSignError(CloudError):
@@ -144,6 +237,18 @@ class StorageError(CloudError):
 
     code = "cloud.storage"
     http_status = 500
+
+
+class VaultError(CloudError):
+    """A sealed key that cannot be opened."""
+
+    code = "cloud.vault"
+
+
+class VaultKeyError(VaultError):
+    """The vault's key file is missing, damaged or of another database."""
+
+    code = "cloud.vault-key"
 
 
 class SchemaVersionError(CloudError):

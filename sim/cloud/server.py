@@ -20,9 +20,11 @@ from cloudsdk.errors import UsageError
 from sim.cloud.app import ACTIVATION_PATH, CloudApp
 from sim.cloud.datadir import DataDir, Endpoint
 from sim.cloud.errors import CloudError
-from sim.cloud.links import DeviceBroker, DeviceEvents, EmbeddedLink, listen_error
+from sim.cloud.links import DeviceBroker, DeviceEvents, EmbeddedLink, drop_from, listen_error
 from sim.cloud.mosquitto import MosquittoLink
+from sim.cloud.security import allowed_hosts, is_loopback
 from sim.cloud.service import Service
+from sim.cloud.sessions import Registration, Sessions
 from sim.cloud.tls import ServerTls
 from sim.cloud.worker import Worker
 
@@ -42,7 +44,12 @@ class CloudConfig:
     """`database` is the URL of the database; without one, see `Service`.
     `public_url` is what devices reach the HTTP port under; without one, host and port are used.
     Port 0 takes any free port. `tls` is for devices, over HTTP and MQTT; the tools on this machine then have
-    a port of their own without. Raises `UsageError` when it cannot be."""
+    a port of their own without.
+
+    `registration` says whether strangers may create accounts, by default on a loopback address only.
+    `allowed_hosts` are the names under which browsers reach the cloud, by default on loopback the local ones
+    and the public URL's, elsewhere any. `vault_key` is the key file, if not the one in the data directory.
+    Raises `UsageError` when it cannot be."""
 
     data: Path
     host: str = "127.0.0.1"
@@ -52,6 +59,9 @@ class CloudConfig:
     public_url: str | None = None
     tls: ServerTls | None = None
     database: str | None = field(default=None, repr=False)  # may hold a password
+    registration: Registration | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    vault_key: Path | None = None
 
     def __post_init__(self) -> None:
         if self.public_url is not None:
@@ -153,7 +163,9 @@ class CloudServer:
             stack.enter_context(data.locked())
             data.clear_uploads()
             listener = stack.enter_context(_listen(config.host, config.http_port))
-            service = await asyncio.to_thread(Service, data, database=config.database)
+            service = await asyncio.to_thread(
+                Service, data, database=config.database, vault_key=config.vault_key
+            )
             stack.callback(service.close)
             worker = Worker(service.core.store)
             stack.push_async_callback(asyncio.to_thread, worker.close)
@@ -169,9 +181,21 @@ class CloudServer:
             broker = _broker(config, data, service, worker)
             await broker.start(config.host, config.mqtt_port)
             stack.push_async_callback(broker.stop)
+            service.core.devices_gone = drop_from(broker, self._loop)
             scheme = "mqtt" if config.tls is None else "mqtts"
             self.mqtt_url = f"{scheme}://{_url_host(config.host)}:{broker.port}"
-            app = CloudApp(service, worker, broker, admin_token=self.admin_token, instance=self._instance)
+            sessions = Sessions(service.core, worker, registration=_registration(config))
+            stack.callback(sessions.close)
+            app = CloudApp(
+                service,
+                worker,
+                broker,
+                sessions,
+                admin_token=self.admin_token,
+                instance=self._instance,
+                hosts=allowed_hosts(config.host, config.public_url, config.allowed_hosts),
+                secure=config.tls is not None,
+            )
             await stack.enter_async_context(_background(app.monitoring.run()))
             serving = [
                 await stack.enter_async_context(_serving(app, own, tls))
@@ -219,6 +243,12 @@ class CloudServer:
         )
 
 
+def _registration(config: CloudConfig) -> Registration:
+    if config.registration is not None:
+        return config.registration
+    return "open" if is_loopback(config.host) else "closed"
+
+
 def _broker(config: CloudConfig, data: DataDir, service: Service, worker: Worker) -> DeviceBroker:
     events = DeviceEvents(service, worker)
     if config.broker == "mosquitto":
@@ -237,6 +267,7 @@ def _uvicorn_config(app: CloudApp, tls: ServerTls | None) -> uvicorn.Config:
         log_config=None,
         access_log=False,  # URLs hold download tokens
         server_header=False,
+        proxy_headers=False,  # an address that the client may choose is none to count log-ins by
         date_header=False,
         timeout_graceful_shutdown=STOP_TIMEOUT,
         ssl_certfile=certificate,

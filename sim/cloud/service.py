@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import URL
@@ -11,13 +12,15 @@ from cloudsdk.activation import Credentials
 from sim.cloud.blobs import Blobs
 from sim.cloud.database import database_url, is_sqlite, sqlite_url
 from sim.cloud.datadir import DataDir
-from sim.cloud.errors import BadMessageError
+from sim.cloud.errors import BadMessageError, CloudError
 from sim.cloud.firmware import FirmwareRequest
 from sim.cloud.messages import Outgoing, publish_prefix
 from sim.cloud.metrics import Metrics
-from sim.cloud.model import activation, campaigns, devices, history, library
+from sim.cloud.model import activation, binding, campaigns, devices, history, library
 from sim.cloud.model.audit import audit
+from sim.cloud.model.keys import open_device_key
 from sim.cloud.model.tables import Setting
+from sim.cloud.model.vault import CHECK_SETTING, open_vault, seal_existing
 from sim.cloud.model.work import OPERATOR_CALLER, Caller
 from sim.cloud.operations import Core, Operations
 from sim.cloud.shapes import Outcome, TaskState
@@ -33,18 +36,33 @@ class Service(Operations):
     """A cloud on a data directory; its own operations are the operator's.
 
     `clock` gives seconds since 1970. `database` is the URL of the database, by default the one that a server
-    on this data directory used last, at first an SQLite file inside it. Use it from one thread at a time.
+    on this data directory used last, at first an SQLite file inside it. `vault_key` is the key file, if not
+    the one in the data directory. Raises `VaultKeyError` when the key does not fit the database. Use it from
+    one thread at a time.
     """
 
     def __init__(
-        self, data: DataDir, clock: Callable[[], float] = time.time, database: str | None = None
+        self,
+        data: DataDir,
+        clock: Callable[[], float] = time.time,
+        *,
+        database: str | None = None,
+        vault_key: Path | None = None,
     ) -> None:
         self.metrics = Metrics()
         store = Store(_database(data, database), self.metrics.transaction_seconds.observe)
-        with store.transaction() as session:
-            setting = session.get(Setting, _PUBLIC_URL)
+        try:
+            with store.transaction() as session:
+                setting = session.get(Setting, _PUBLIC_URL)
+                check = session.get(Setting, CHECK_SETTING)
+                vault = open_vault(vault_key or data.vault_key, check.value if check else None)
+                if check is None:
+                    seal_existing(session.connection(), vault)
+        except CloudError:
+            store.close()
+            raise
         public_url = setting.value if setting else DEFAULT_PUBLIC_URL
-        super().__init__(Core(store, Blobs(data), clock, public_url), OPERATOR_CALLER)
+        super().__init__(Core(store, Blobs(data), clock, public_url, vault), OPERATOR_CALLER)
 
     @property
     def blobs(self) -> Blobs:
@@ -84,11 +102,20 @@ class Service(Operations):
 
     # Devices
 
-    def activate(self, product_id: str, sn: str, signature: str) -> Credentials:
+    def activate(self, product_id: str, sn: str, signature: str, address: str = "") -> Credentials:
         """Activation by Sign (cloudsdk-protocol 1.2). Raises a `CloudError` for every refusal."""
         with self._work() as work:
-            device = activation.activate(work, product_id, sn, signature)
-            return Credentials(device.device_id, device.device_key)
+            device = activation.activate(work, product_id, sn, signature, address)
+            return Credentials(device.device_id, open_device_key(work, device))
+
+    def hand_out(self, sn: str, address: str) -> tuple[str, Credentials]:
+        """ProductID and credentials of the device that is being bound by this SN (cloudsdk-protocol 8).
+
+        Raises `UnknownDeviceError` or `DeviceLimitError`.
+        """
+        with self._work() as work:
+            device = binding.hand_out(work, sn, address)
+            return device.product.product_id, Credentials(device.device_id, open_device_key(work, device))
 
     def audit_refusal(self, action: str, subject: str, code: str) -> None:
         """Note what a stranger was refused; `subject` is text from outside."""
@@ -105,12 +132,13 @@ class Service(Operations):
         with self._work() as work:
             return activation.logins(work)
 
-    def device_connected(self, device_id: str, address: str) -> None:
-        """The device has logged in from `address`; it is online once it says so."""
+    def device_connected(self, device_id: str, address: str) -> bool:
+        """The device has logged in from `address`; it is online once it says so. False if it is unknown."""
         with self._work() as work:
             device = devices.device_by_id(work, device_id)
             if device is not None:
-                device.last_login_ip = address
+                activation.connected(work, device, address)
+            return device is not None
 
     def device_disconnected(self, device_id: str) -> None:
         """The device's only connection ended, with or without a will."""

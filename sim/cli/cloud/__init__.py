@@ -5,11 +5,15 @@ While a server runs on the data directory, commands go to it; otherwise they wor
 
 import click
 
+from sim.cli.cloud.account import account
+from sim.cli.cloud.audit import audit
 from sim.cli.cloud.device import device
 from sim.cli.cloud.firmware import firmware
 from sim.cli.cloud.product import product
+from sim.cli.cloud.rekey import rekey
 from sim.cli.cloud.serve import serve
 from sim.cli.cloud.task import task
+from sim.cli.cloud.token import token
 
 
 @click.group()
@@ -17,5 +21,5 @@ def cloud() -> None:
     """The reference cloud: serve it, and manage products, devices, firmware and OTA tasks."""
 
 
-for _command in (serve, product, device, firmware, task):
+for _command in (serve, account, token, product, device, firmware, task, audit, rekey):
     cloud.add_command(_command)

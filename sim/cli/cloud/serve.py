@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from cloudsdk.errors import UsageError
-from sim.cli.cloud.options import DATABASE_VARIABLE, common_options
+from sim.cli.cloud.options import DATABASE_VARIABLE, local_options, place
 from sim.cli.cloud.output import echo_fields
 from sim.cli.log_format import log_format_option, use_log_format
 from sim.cli.output import echo_json
@@ -17,7 +17,7 @@ _file: Final = click.Path(path_type=Path)
 
 
 @click.command()
-@common_options
+@local_options
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--http-port", type=click.IntRange(0, 65535), default=8090, show_default=True)
 @click.option("--mqtt-port", type=click.IntRange(0, 65535), default=1883, show_default=True)
@@ -34,6 +34,18 @@ _file: Final = click.Path(path_type=Path)
 @click.option("--tls-key", type=_file, help="Its key (PEM).")
 @click.option("--tls-client-ca", type=_file, help="Devices must show a certificate of this CA (PEM).")
 @log_format_option
+@click.option(
+    "--registration",
+    type=click.Choice(["open", "closed"]),
+    help="Whether anybody may create an account. Default: open on a loopback address, closed elsewhere.",
+)
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    help="Name under which browsers may reach the cloud. Repeat it. Default: on a loopback address the local "
+    "names and the public URL's, elsewhere any.",
+)
 def serve(
     data: Path,
     as_json: bool,
@@ -47,6 +59,8 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
+    registration: Any,
+    allowed_hosts: tuple[str, ...],
 ) -> None:
     """Run the cloud until SIGINT or SIGTERM. Port 0 takes any free port."""
     from sim.cloud.server import CloudConfig, CloudServer
@@ -58,7 +72,21 @@ def serve(
         tls = ServerTls(tls_cert, tls_key, tls_client_ca)
     elif tls_cert is not None or tls_key is not None or tls_client_ca is not None:
         raise UsageError("TLS needs --tls-cert and --tls-key, both")
-    server = CloudServer(CloudConfig(data, host, http_port, mqtt_port, broker, public_url, tls, database))
+    server = CloudServer(
+        CloudConfig(
+            data,
+            host,
+            http_port,
+            mqtt_port,
+            broker,
+            public_url,
+            tls,
+            database=database,
+            registration=registration,
+            allowed_hosts=allowed_hosts,
+            vault_key=place().vault_key,
+        )
+    )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.request_stop())
     server.start()

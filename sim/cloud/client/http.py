@@ -1,21 +1,35 @@
 """Requests to the API, and its problems as the errors they were."""
 
-from typing import Any, Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import requests
 
-from sim.cloud.errors import UnreachableError, by_code
+from cloudsdk.errors import UsageError
+from sim.cloud.errors import DevicesRefusedError, UnreachableError, by_code
+from sim.cloud.shapes import Page
 
 TIMEOUT: Final = (5.0, 60.0)  # seconds to connect, and between two pieces of an answer
+NO_CONTENT: Final = 204
+
+T = TypeVar("T")
 
 
 class ApiSession:
-    """A connection to one cloud."""
+    """A connection to one cloud. `ca` is the certificate (PEM) to know it by, if it has no public one.
 
-    def __init__(self, url: str, token: str) -> None:
+    Raises `UsageError` for a `ca` that cannot be read.
+    """
+
+    def __init__(self, url: str, token: str, ca: Path | None = None) -> None:
         self._url = url.rstrip("/")
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy, no .netrc
+        if ca is not None:
+            if not ca.is_file():
+                raise UsageError(f"there is no CA certificate {ca}")
+            self._session.verify = str(ca)
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def close(self) -> None:
@@ -36,15 +50,39 @@ class ApiSession:
     def _post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return self._call("POST", "/api/v1" + path, json=body)
 
+    def _patch(self, path: str, body: dict[str, Any]) -> Any:
+        return self._call("PATCH", "/api/v1" + path, json=body)
+
+    def _delete(self, path: str, **query: str | None) -> None:
+        params = {name: value for name, value in query.items() if value is not None}
+        self._call("DELETE", "/api/v1" + path, params=params)
+
+    def _all(self, page: Callable[[int], Page[T]]) -> list[T]:
+        """Every item of a list that comes in pages; `page` gets the cursor."""
+        items: list[T] = []
+        after: int | None = 0
+        while after is not None:
+            found = page(after)
+            items += found["items"]
+            after = found["next"]
+        return items
+
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         try:
             response = self._session.request(method, self._url + path, timeout=TIMEOUT, **arguments)
-            answer = response.json()
+            answer = None if response.status_code == NO_CONTENT else response.json()
         except requests.JSONDecodeError:
             raise UnreachableError(f"what answers at {self._url} is not a cloud: check the URL") from None
-        except requests.RequestException:
+        except requests.exceptions.SSLError:
+            raise UnreachableError(
+                f"the cloud at {self._url} is not trusted: give the CA of its certificate with --ca"
+            ) from None
+        except (requests.RequestException, OSError):
             raise UnreachableError(f"the cloud at {self._url} does not answer: is it running?") from None
         if response.ok:
             return answer
         fields = answer if isinstance(answer, dict) else {}
-        raise by_code(str(fields.get("code")))(str(fields.get("detail") or f"HTTP {response.status_code}"))
+        error = by_code(str(fields.get("code")))(str(fields.get("detail") or f"HTTP {response.status_code}"))
+        if isinstance(error, DevicesRefusedError):
+            error.rows = tuple(fields.get("rows") or ())
+        raise error

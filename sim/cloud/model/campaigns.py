@@ -81,7 +81,7 @@ def create_task(
     # URLs are equally long for all devices, so one message stands for all.
     _check_message(_message(work, base_url, task, devices[0]), len(firmwares))
     work.session.flush()
-    audit(work, "task.create", str(task.id), f"{product.product_id} {chosen}")
+    audit(work, "task.create", str(task.id), f"{product.product_id} {chosen}", account=product.account_id)
     return task_info(task)
 
 
@@ -167,7 +167,7 @@ def cancel_task(work: Work, task_id: int) -> TaskInfo:
         if item.state in _OPEN:
             item.state = TaskState.CANCELLED
             item.updated_at = work.now
-    audit(work, "task.cancel", str(task.id))
+    audit(work, "task.cancel", str(task.id), account=task.product.account_id)
     return task_info(task)
 
 

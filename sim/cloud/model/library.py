@@ -3,6 +3,7 @@ Functions of one open transaction, but for `inspect_package`."""
 
 import secrets
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from cloudsdk.ota.transport import rounded
 from sim.cloud.errors import PackageRefusedError, StorageError, UnknownDownloadError, UnknownFirmwareError
 from sim.cloud.firmware import FirmwareRequest, ResponsePlan, entity_tag, plan_response
 from sim.cloud.model.audit import audit
+from sim.cloud.model.keys import open_device_key
 from sim.cloud.model.products import find_product
 from sim.cloud.model.tables import Device, Download, Firmware, Product, TaskDevice, TaskFirmware, Transfer
 from sim.cloud.model.work import Work
@@ -109,7 +111,13 @@ def add_firmware(work: Work, product_ref: str, facts: PackageFacts, sha256: str)
         )
         work.session.add(firmware)
         work.session.flush()
-        audit(work, "firmware.upload", product.product_id, f"{facts.name}:{facts.version}")
+        audit(
+            work,
+            "firmware.upload",
+            product.product_id,
+            f"{facts.name}:{facts.version}",
+            account=product.account_id,
+        )
     return firmware_info(firmware)
 
 
@@ -118,6 +126,12 @@ def list_firmware(work: Work, product_ref: str | None) -> list[FirmwareInfo]:
     if product_ref is not None:
         query = query.where(Firmware.product_ref == find_product(work, product_ref).id)
     return [firmware_info(firmware) for firmware in work.session.scalars(query)]
+
+
+def unused_packages(work: Work, hashes: Collection[str]) -> set[str]:
+    """Those of the SHA-256 `hashes` that no firmware of any product refers to."""
+    used = select(Firmware.sha256)
+    return {sha256 for sha256 in hashes if work.session.scalar(used.where(Firmware.sha256 == sha256)) is None}
 
 
 def find_firmware(work: Work, firmware_id: int) -> Firmware:
@@ -162,7 +176,8 @@ def open_download(work: Work, token: str, request: FirmwareRequest) -> OpenDownl
     if download is None:
         raise UnknownDownloadError("there is no firmware at this address")
     device, firmware = download.device, download.firmware
-    etag = entity_tag(device.device_key, firmware.sha256)
+    key = open_device_key(work, device)
+    etag = entity_tag(key, firmware.sha256)
     plan = plan_response(request, rounded(firmware.file_size), etag)
     transfer = Transfer(
         device=device,
@@ -178,7 +193,7 @@ def open_download(work: Work, token: str, request: FirmwareRequest) -> OpenDownl
     if plan.end > plan.start:
         _mark_downloading(work, device, firmware)
     work.session.flush()
-    return OpenDownload(transfer.id, plan, firmware.sha256, firmware.file_size, device.device_key)
+    return OpenDownload(transfer.id, plan, firmware.sha256, firmware.file_size, key)
 
 
 def _mark_downloading(work: Work, device: Device, firmware: Firmware) -> None:

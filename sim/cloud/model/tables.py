@@ -1,9 +1,10 @@
 """The tables. Times are whole seconds since 1970-01-01 UTC, sizes are bytes.
 
+What belongs to a device or a product goes with it: its foreign key says `ondelete="CASCADE"`.
 A change here needs a migration: see `migrations/`.
 """
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 _Seconds = BigInteger  # since 1970-01-01 UTC
@@ -22,14 +23,48 @@ class Setting(Base):
 
 
 class Account(Base):
-    """`password_hash` is None for an account that cannot log in."""
+    """`name` is lower case. `password_hash` is None for an account that cannot log in; `password_cost` are
+    the parameters it was made with, None stands for those of the first version."""
 
     __tablename__ = "accounts"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     salt: Mapped[bytes | None] = mapped_column(LargeBinary)
     password_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    password_cost: Mapped[str | None] = mapped_column(String(32))
+    disabled: Mapped[bool] = mapped_column(default=False)
+    last_login_at: Mapped[int | None] = mapped_column(_Seconds)
     created_at: Mapped[int] = mapped_column(_Seconds)
+
+
+class LoginSession(Base):
+    """A logged-in browser. `token_hash` is the SHA-256 of the cookie, in hex."""
+
+    __tablename__ = "login_sessions"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    address: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[int] = mapped_column(_Seconds)
+    last_used_at: Mapped[int] = mapped_column(_Seconds)
+    expires_at: Mapped[int] = mapped_column(_Seconds)
+    account: Mapped[Account] = relationship()
+
+
+class ApiToken(Base):
+    """`scopes` are separated by blanks, `token_hash` is a SHA-256 in hex."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (UniqueConstraint("account_id", "name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    name: Mapped[str] = mapped_column(String(64))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[int] = mapped_column(_Seconds)
+    last_used_at: Mapped[int | None] = mapped_column(_Seconds)
+    expires_at: Mapped[int | None] = mapped_column(_Seconds)
+    account: Mapped[Account] = relationship()
 
 
 class Product(Base):
@@ -38,32 +73,41 @@ class Product(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     product_id: Mapped[str] = mapped_column(String(16), unique=True)
-    product_key: Mapped[str] = mapped_column(String(36))
+    product_key: Mapped[str] = mapped_column(String(128))  # sealed: see `keys`
     name: Mapped[str] = mapped_column(String(64), index=True)
     kind: Mapped[str] = mapped_column(String(64))
     model: Mapped[str] = mapped_column(String(64))
     connection: Mapped[str] = mapped_column(String(64))
     description: Mapped[str] = mapped_column(String(512))
     device_limit: Mapped[int]
-    published: Mapped[bool]
+    published_at: Mapped[int | None] = mapped_column(_Seconds)
     created_at: Mapped[int] = mapped_column(_Seconds)
     updated_at: Mapped[int] = mapped_column(_Seconds)
     account: Mapped[Account] = relationship()
 
 
 class Device(Base):
+    """`bind_until` ends the time in which the device is given its DeviceKey for its SN alone."""
+
     __tablename__ = "devices"
-    __table_args__ = (UniqueConstraint("product_ref", "sn"),)
+    __table_args__ = (
+        UniqueConstraint("product_ref", "sn"),
+        Index("ix_devices_product_id", "product_ref", "id"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
-    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id"))
+    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id", ondelete="CASCADE"))
     sn: Mapped[str] = mapped_column(String(32), index=True)
     device_id: Mapped[str] = mapped_column(String(16), unique=True)
-    device_key: Mapped[str] = mapped_column(String(32))
+    device_key: Mapped[str] = mapped_column(String(128))  # sealed: see `keys`
     name: Mapped[str] = mapped_column(String(64))
     mac: Mapped[str] = mapped_column(String(32))
     description: Mapped[str] = mapped_column(String(512))
     state: Mapped[str] = mapped_column(String(16))
+    published_at: Mapped[int | None] = mapped_column(_Seconds)
+    bind_until: Mapped[int | None] = mapped_column(_Seconds)
     activated_at: Mapped[int | None] = mapped_column(_Seconds)
+    activated_ip: Mapped[str | None] = mapped_column(String(64))
+    suspect_at: Mapped[int | None] = mapped_column(_Seconds)
     online: Mapped[bool]
     last_login_at: Mapped[int | None] = mapped_column(_Seconds)
     last_login_ip: Mapped[str | None] = mapped_column(String(64))
@@ -73,13 +117,22 @@ class Device(Base):
     created_at: Mapped[int] = mapped_column(_Seconds)
     updated_at: Mapped[int] = mapped_column(_Seconds)
     product: Mapped[Product] = relationship()
+    tags: Mapped[list["DeviceTag"]] = relationship(
+        order_by="DeviceTag.tag", cascade="all, delete-orphan", passive_deletes=True
+    )
+
+
+class DeviceTag(Base):
+    __tablename__ = "device_tags"
+    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(32), primary_key=True, index=True)
 
 
 class Firmware(Base):
     __tablename__ = "firmware"
     __table_args__ = (UniqueConstraint("product_ref", "sha256"),)
     id: Mapped[int] = mapped_column(primary_key=True)
-    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id"))
+    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(16))
     version: Mapped[str] = mapped_column(String(24))
     file_size: Mapped[int]
@@ -93,7 +146,7 @@ class Firmware(Base):
 class Task(Base):
     __tablename__ = "tasks"
     id: Mapped[int] = mapped_column(primary_key=True)
-    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id"))
+    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id", ondelete="CASCADE"))
     version: Mapped[str] = mapped_column(String(23))
     mode: Mapped[int]
     created_at: Mapped[int] = mapped_column(_Seconds)
@@ -106,16 +159,18 @@ class TaskFirmware(Base):
     """`position` counts from 1; it is the order of installation."""
 
     __tablename__ = "task_firmware"
-    task_ref: Mapped[int] = mapped_column(ForeignKey("tasks.id"), primary_key=True)
+    task_ref: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
-    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id"))
+    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id"), index=True)
     firmware: Mapped[Firmware] = relationship()
 
 
 class TaskDevice(Base):
     __tablename__ = "task_devices"
-    task_ref: Mapped[int] = mapped_column(ForeignKey("tasks.id"), primary_key=True)
-    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True, index=True)
+    task_ref: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
+    device_ref: Mapped[int] = mapped_column(
+        ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
     state: Mapped[str] = mapped_column(String(16))
     sent_at: Mapped[int | None] = mapped_column(_Seconds)
     done_at: Mapped[int | None] = mapped_column(_Seconds)
@@ -130,8 +185,8 @@ class Download(Base):
     __tablename__ = "downloads"
     __table_args__ = (UniqueConstraint("device_ref", "firmware_ref"),)
     token: Mapped[str] = mapped_column(String(32), primary_key=True)
-    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"))
-    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id"))
+    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"))
+    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id", ondelete="CASCADE"), index=True)
     device: Mapped[Device] = relationship()
     firmware: Mapped[Firmware] = relationship()
 
@@ -139,8 +194,8 @@ class Download(Base):
 class Transfer(Base):
     __tablename__ = "transfers"
     id: Mapped[int] = mapped_column(primary_key=True)
-    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"), index=True)
-    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id"))
+    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), index=True)
+    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id", ondelete="CASCADE"), index=True)
     method: Mapped[str] = mapped_column(String(8))
     status: Mapped[int]
     first_byte: Mapped[int]
@@ -153,11 +208,14 @@ class Transfer(Base):
 
 
 class AuditEntry(Base):
-    """Who did what; never holds a key."""
+    """Who did what; never holds a key. `account_id` is whose affair it is, None the operator's alone."""
 
     __tablename__ = "audit"
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[int] = mapped_column(_Seconds)
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"), index=True)
+    actor: Mapped[str] = mapped_column(String(160), default="")
+    address: Mapped[str] = mapped_column(String(64), default="")
     action: Mapped[str] = mapped_column(String(64))
     subject: Mapped[str] = mapped_column(String(128))
     detail: Mapped[str] = mapped_column(String(256))

@@ -1,10 +1,11 @@
 """What all operations share."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sim.cloud.blobs import Blobs
+from sim.cloud.model.vault import Vault
 from sim.cloud.model.work import Caller, Scope, Work
 from sim.cloud.store import Store
 
@@ -17,6 +18,8 @@ class Core:
     blobs: Blobs
     clock: Callable[[], float]
     public_url: str
+    vault: Vault
+    devices_gone: Callable[[Sequence[str]], None] = lambda _device_ids: None  # after they were deleted
 
     def now(self) -> int:
         return int(self.clock())
@@ -25,13 +28,13 @@ class Core:
     def work(self, caller: Caller) -> Iterator[Work]:
         """One transaction: durable when the block ends, undone when it raises."""
         with self.store.transaction() as session:
-            yield Work(session, self.now(), caller)
+            yield Work(session, self.now(), caller, self.vault)
 
     @contextlib.contextmanager
     def look(self, caller: Caller) -> Iterator[Work]:
         """A transaction that changes nothing and waits for nobody."""
         with self.store.reading() as session:
-            yield Work(session, self.now(), caller)
+            yield Work(session, self.now(), caller, self.vault)
 
 
 class BaseOperations:
