@@ -83,6 +83,7 @@ def test_rows_are_bounded_and_a_million_are_refused_early() -> None:
     rows = b"".join(b"%d\n" % number for number in range(MAX_ROWS))
     assert len(read_devices(b"sn\n" + rows)) == MAX_ROWS
     assert code_of(b"sn\n" + rows + b"x\n") == "cloud.too-large"
+    assert code_of(b"sn\nA\n" + b"\n" * MAX_ROWS) == "cloud.too-large"
     began = time.perf_counter()
     assert code_of(b"sn\n" + b"1\n" * 1_000_000) == "cloud.too-large"
     assert time.perf_counter() - began < 1.0
