@@ -1,7 +1,7 @@
 """Devices as a CSV table. Pure.
 
-Its header names the columns `sn,name,mac,description,tags` in any order; only `sn` must be there. The cells of
-`tags` hold tags separated by blanks or commas.
+Its header names the columns `sn,name,mac,description,tags` in any order; only `sn` must be there. The cells
+of `tags` hold tags separated by blanks or commas.
 """
 
 import csv
