@@ -37,6 +37,8 @@ PURE = (
     "sim/console.py",
     "sim/cloud/broker/core.py",
     "sim/cloud/broker/retained.py",
+    "sim/cloud/device_table.py",
+    "sim/cloud/rate.py",
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
     "sim/faults/network/duplicate.py",
