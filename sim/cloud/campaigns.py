@@ -21,6 +21,7 @@ from cloudsdk.ota.task import MAX_TYPE, MAX_URL, MAX_VERSION, UpgradeMode
 from sim.cloud.errors import BadRequestError, TaskRefusedError, TaskTooLargeError, UnknownTaskError
 from sim.cloud.library import download_token, find_firmware
 from sim.cloud.messages import MAX_PACKET, Outgoing, TaskItem, parse_points, task_message, version_query
+from sim.cloud.notices import News, Notice
 from sim.cloud.registry import audit, check_text, find_device, find_product
 from sim.cloud.shapes import TaskDeviceInfo, TaskFirmwareInfo, TaskInfo, TaskState
 from sim.cloud.store import Device, Firmware, Product, Task, TaskDevice, TaskFirmware
@@ -215,9 +216,16 @@ def queries_for_task(session: Session, task_id: int) -> list[Outgoing]:
 
 
 def handle_message(
-    session: Session, now: int, base_url: str, device: Device, payload: bytes, *, stale_will: bool
+    session: Session,
+    now: int,
+    base_url: str,
+    device: Device,
+    payload: bytes,
+    *,
+    stale_will: bool,
+    notices: list[Notice],
 ) -> list[Outgoing]:
-    """Take in a message of a device; returns the messages it gets, in order.
+    """Take in a message of a device; returns the messages it gets, in order, and adds to `notices`.
 
     `stale_will` says that the message is the will of a connection that a newer one has replaced: its
     "offline" is void (9.3). Raises `BadMessageError`.
@@ -226,8 +234,12 @@ def handle_message(
     for point in parse_points(payload):
         if point.dp == DataPoint.ONLINE and point.value is True:
             answers += _came_online(now, device)
+            notices.append(Notice(device.device_id, News.ONLINE))
         elif point.dp == DataPoint.ONLINE and point.value is False and not stale_will:
             went_offline(now, device)
+            notices.append(Notice(device.device_id, News.OFFLINE))
+        elif point.dp == DataPoint.LOG_STATE and isinstance(point.value, bool):
+            notices.append(Notice(device.device_id, News.LOG_ON if point.value else News.LOG_OFF))
         elif point.dp == DataPoint.VERSION:
             answers += _reported(session, now, base_url, device, point.value)
         else:

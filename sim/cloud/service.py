@@ -18,7 +18,9 @@ from sim.cloud.blobs import Blobs, Upload
 from sim.cloud.datadir import DataDir
 from sim.cloud.errors import BadMessageError
 from sim.cloud.firmware import FirmwareRequest
+from sim.cloud.logs import LogBook
 from sim.cloud.messages import Outgoing, publish_prefix
+from sim.cloud.notices import News, Notice
 from sim.cloud.shapes import (
     DEFAULT_DEVICE_LIMIT,
     OPERATOR,
@@ -99,6 +101,9 @@ class Service(Admin):
 
     def __init__(self, data: DataDir, clock: Callable[[], float] = time.time) -> None:
         self._store = Store(sqlite_url(data.database))
+        self.logs = LogBook(self._store)
+        #: Hears of every `Notice`, in the thread that uses the service.
+        self.tell: Callable[[Notice], object] = lambda _notice: None
         self._clock = clock
         self.blobs = Blobs(data)
         with self._store.transaction() as session:
@@ -267,8 +272,10 @@ class Service(Admin):
         """The device's only connection ended, with or without a will."""
         with self._store.transaction() as session:
             device = registry.device_by_id(session, device_id)
-            if device is not None and device.online:
-                campaigns.went_offline(self._now(), device)
+            if device is None or not device.online:
+                return
+            campaigns.went_offline(self._now(), device)
+        self.tell(Notice(device_id, News.OFFLINE))
 
     def device_message(
         self, device_id: str, topic: str, payload: bytes, *, stale_will: bool = False
@@ -278,18 +285,28 @@ class Service(Admin):
         `stale_will`: the message is the will of a connection that a newer one has replaced. What is not a
         message, or not on the device's own topic, is dropped.
         """
+        notices: list[Notice] = []
         with self._store.transaction() as session:
             device = registry.device_by_id(session, device_id)
             if device is None or not topic.startswith(publish_prefix(campaigns.topics_of(device))):
                 _log.debug("a message on a topic of no known device is dropped")
                 return []
             try:
-                return campaigns.handle_message(
-                    session, self._now(), self._public_url, device, payload, stale_will=stale_will
+                answers = campaigns.handle_message(
+                    session,
+                    self._now(),
+                    self._public_url,
+                    device,
+                    payload,
+                    stale_will=stale_will,
+                    notices=notices,
                 )
             except BadMessageError as exc:
                 _log.debug("device %s: %s", device_id, exc)
                 return []
+        for notice in notices:
+            self.tell(notice)
+        return answers
 
     def queries_for_task(self, task_id: int) -> list[Outgoing]:
         with self._store.transaction() as session:

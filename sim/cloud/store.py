@@ -13,8 +13,11 @@ from sqlalchemy import (
     URL,
     BigInteger,
     ForeignKey,
+    Index,
+    Integer,
     LargeBinary,
     String,
+    Text,
     UniqueConstraint,
     create_engine,
     event,
@@ -28,10 +31,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 
 from sim.cloud.errors import BadRequestError, CloudError, SchemaVersionError, StorageError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 BUSY_TIMEOUT_MS: Final = 10_000  # how long a transaction waits for another process
 
 _Seconds = BigInteger  # since 1970-01-01 UTC
+_Milliseconds = BigInteger  # likewise
+_LongId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only what it calls INTEGER
 
 
 class Base(DeclarativeBase):
@@ -175,6 +180,25 @@ class Transfer(Base):
     finished_at: Mapped[int | None] = mapped_column(_Seconds)
     device: Mapped[Device] = relationship()
     firmware: Mapped[Firmware] = relationship()
+
+
+class LogSwitch(Base):
+    """The devices whose Web Log is wanted, on until somebody or the cloud turns it off."""
+
+    __tablename__ = "log_switches"
+    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    since_ms: Mapped[int] = mapped_column(_Milliseconds)
+
+
+class LogRow(Base):
+    """One line of a device's console, as the device sent it."""
+
+    __tablename__ = "log_lines"
+    __table_args__ = (Index("ix_log_lines_device", "device_ref", "id"),)
+    id: Mapped[int] = mapped_column(_LongId, primary_key=True)
+    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"))
+    at_ms: Mapped[int] = mapped_column(_Milliseconds)
+    text: Mapped[str] = mapped_column(Text)
 
 
 class AuditEntry(Base):
