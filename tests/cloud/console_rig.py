@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import functools
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ from cloudsdk.profile import MANUAL, Profile
 from cloudsdk.route import Route, direct
 from sim.board import Board, furnish, make_board
 from sim.cloud.client import AdminClient
+from sim.cloud.datadir import DataDir
 from sim.cloud.gateways.consoles import Consoles
 from sim.cloud.gateways.limits import ConsoleLimits
+from sim.cloud.gateways.log_control import LogState
+from sim.cloud.logs import LogBook
 from sim.cloud.server import CloudConfig, CloudServer
+from sim.cloud.store import Store, sqlite_url
 from sim.device import Device
 from sim.flash.layout import load_board
 
@@ -36,7 +41,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @dataclass
 class Cloud:
-    """`cloud.run` calls what blocks in a thread, as others do."""
+    """A running cloud with one product."""
 
     server: CloudServer
     admin: AdminClient
@@ -52,12 +57,23 @@ class Cloud:
         """DeviceID of a new device."""
         return (await asyncio.to_thread(self.admin.add_device, self.product_id, sn))["device_id"]
 
-    async def key(self, sn: str) -> bytes:
-        """What this device greets the gateways with."""
-        from cloudsdk.activation import mqtt_password
+    async def online(self, device_id: str) -> None:
+        """Wait until the consoles know that the device is online."""
+        await until(lambda: device_id in self.consoles._shells._online)
 
-        info = await asyncio.to_thread(self.admin.show_device, sn, keys=True)
-        return (info["device_id"] + mqtt_password(info["device_key"])).encode()
+    async def log_state(self, device_id: str, wanted: LogState) -> None:
+        await until(lambda: self.consoles.log_status(device_id).state is wanted)
+
+    async def stored(self, device_id: str) -> list[str]:
+        """The lines in the database, oldest first."""
+        data = DataDir(self.server.config.data)
+
+        def read() -> list[str]:
+            with contextlib.closing(Store(sqlite_url(data.database))) as store:
+                page = LogBook(store).page(device_id, limit=1000, newest_first=False)
+            return [line.text for line in page.lines]
+
+        return await asyncio.to_thread(read)
 
     def port(self, sn: str) -> Port:
         return Port(sn, self.product_id, self.product_key, self.server.activation_url, self.server.mqtt_url)
@@ -144,7 +160,6 @@ async def running_device(
 
 def in_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Run an asynchronous test to its end."""
-    import functools
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -155,8 +170,3 @@ def in_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         asyncio.run(bounded())
 
     return run
-
-
-@contextlib.contextmanager
-def nothing() -> Iterator[None]:
-    yield

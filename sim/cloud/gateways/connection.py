@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from sim.cloud.errors import CloudError
 from sim.cloud.gateways.decoders import Decoder
 from sim.cloud.gateways.greeting import Key
 from sim.cloud.gateways.intake import End, Expiry, Intake, Phase
@@ -115,20 +116,24 @@ class Connection:
         return True
 
     async def _handle(self, data: bytes, known: Callable[[], None]) -> None:
+        was_closing = self.intake.phase is Phase.CLOSING
         items = self.intake.received(data, self._loop.time())
-        if self.intake.phase is Phase.CLOSING:
+        if self.intake.phase is Phase.CLOSING and not was_closing:
             self._ending()
-            return
         for key in items[:1]:
             if isinstance(key, Key):
                 await self._admit(key, known)
         payloads = [item for item in items if isinstance(item, bytes)]
-        if payloads and self._receiver is not None and self.intake.phase is Phase.OPEN:
+        if payloads and self._receiver is not None:
             await self._receiver.take(payloads)
 
     async def _admit(self, key: Key, known: Callable[[], None]) -> None:
         self.device_id = key.device_id
-        answer = await self._doorkeeper.admit(key, self)
+        try:
+            answer = await self._doorkeeper.admit(key, self)
+        except CloudError as exc:
+            _log.error("a console of device %s is refused: %s", key.device_id, exc)
+            answer = End.FAILED
         if isinstance(answer, End):
             self.finish(answer)
             return

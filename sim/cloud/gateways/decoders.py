@@ -1,7 +1,7 @@
 """What a device's bytes are on either kind of connection: first the key, then its console. Pure."""
 
 import struct
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from sim.cloud.gateways.greeting import KEY_SIZE
 
@@ -15,6 +15,9 @@ class GarbageError(ValueError):
 
 
 class Decoder(Protocol):
+    #: Whether what a device sends between the server's FIN and its own is of use.
+    heeds_rest: ClassVar[bool]
+
     def feed(self, data: bytes) -> list[bytes]:
         """The whole items in what has come so far; the first ever is the key. Raises `GarbageError`."""
         ...
@@ -22,6 +25,8 @@ class Decoder(Protocol):
 
 class ShellDecoder:
     """Web Shell: `KEY_SIZE` raw bytes, then an unframed stream (4)."""
+
+    heeds_rest: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._key = bytearray()
@@ -40,8 +45,10 @@ class ShellDecoder:
 class LogDecoder:
     """Web Log: frames of `01 00`, length (2 bytes, big-endian) and payload; each holds one line (5).
 
-    Keeps less than one frame. Every frame before the key is complete must look like the key's.
+    Keeps less than one frame, and of a stranger no more than the key's.
     """
+
+    heeds_rest: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._pending = bytearray()

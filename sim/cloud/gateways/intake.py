@@ -14,7 +14,7 @@ class Phase(Enum):
     GREETING = auto()  # the key is not complete
     CHECKING = auto()  # somebody asks the database
     OPEN = auto()
-    CLOSING = auto()  # FIN is on its way; whatever the device still sends is dropped
+    CLOSING = auto()  # FIN is on its way; the last lines of a log still count, other data is dropped
 
 
 class End(StrEnum):
@@ -31,6 +31,7 @@ class End(StrEnum):
     LATE = "late"  # nobody waits for it any more
     REPLACED = "replaced"  # the device has connected again
     STOPPED = "stopped"  # the server stops
+    FAILED = "failed"  # the cloud could not ask its database
 
 
 class Expiry(Enum):
@@ -49,6 +50,7 @@ class Intake:
         self.end: End | None = None
         self.is_known = False  # its key was right
         self._decoder = decoder
+        self._heeds_rest = decoder.heeds_rest
         self._limits = limits
         self._idle = idle
         self._since = now  # begin of the phase, or last data of an open connection
@@ -57,7 +59,7 @@ class Intake:
 
     def received(self, data: bytes, now: float) -> list[Key | bytes]:
         """The key, once, and what a known device sends. May end in `Phase.CLOSING`."""
-        if self.phase is Phase.CLOSING:
+        if self.phase is Phase.CLOSING and not (self.is_known and self._heeds_rest):
             self._drained += len(data)
             return []
         if self.phase is Phase.OPEN:
@@ -65,6 +67,7 @@ class Intake:
         try:
             items = self._decoder.feed(data)
         except GarbageError:
+            self._heeds_rest = False
             self.finish(End.GARBAGE, now)
             return []
         if not items or self.phase is not Phase.GREETING:

@@ -95,6 +95,10 @@ class ShellSession:
         for piece in data:
             self._output += piece
         self._changed.set()
+        if len(self._output) >= self._limits.shell_output:
+            await self._wait_for_viewer()
+
+    async def _wait_for_viewer(self) -> None:
         loop = asyncio.get_running_loop()
         stall = loop.call_later(self._limits.shell_stall, self._connection.finish, End.STALLED)
         try:

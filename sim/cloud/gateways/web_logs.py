@@ -360,8 +360,9 @@ class WebLogs:
             link.room.set()
         try:
             stored = await self._records.append(batches)
-        except CloudError as exc:
-            _log.error("lines of device logs were not stored: %s", exc)
+        except Exception as exc:
+            is_ours = isinstance(exc, CloudError)
+            _log.error("lines of device logs were not stored: %s", exc, exc_info=not is_ours)
             stored = batches
         for device_id, link in links.items():
             for viewer in link.viewers:
