@@ -186,7 +186,7 @@ class LogSwitch(Base):
     """The devices whose Web Log is wanted, on until somebody or the cloud turns it off."""
 
     __tablename__ = "log_switches"
-    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True)
     since_ms: Mapped[int] = mapped_column(_Milliseconds)
 
 
@@ -194,9 +194,10 @@ class LogRow(Base):
     """One line of a device's console, as the device sent it."""
 
     __tablename__ = "log_lines"
-    __table_args__ = (Index("ix_log_lines_device", "device_ref", "id"),)
+    # Ids are cursors, so SQLite must not give those of deleted lines again.
+    __table_args__ = (Index("ix_log_lines_device", "device_ref", "id"), {"sqlite_autoincrement": True})
     id: Mapped[int] = mapped_column(_LongId, primary_key=True)
-    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"))
+    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"))
     at_ms: Mapped[int] = mapped_column(_Milliseconds)
     text: Mapped[str] = mapped_column(Text)
 

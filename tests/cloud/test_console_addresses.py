@@ -9,7 +9,7 @@ import pytest
 from console_rig import in_loop
 
 from cloudsdk.errors import CloudSdkError, UsageError
-from sim.cloud.gateways.addresses import announced_host, listening_host
+from sim.cloud.gateways.addresses import ANY, announced_host, listening_host
 from sim.cloud.server import CloudConfig, CloudServer
 
 
@@ -19,7 +19,7 @@ def config(data: Path, **changes: Any) -> CloudConfig:
 
 @pytest.mark.parametrize(
     ("host", "listening"),
-    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"), ("::", "0.0.0.0"), ("::1", "127.0.0.1")],
+    [("127.0.0.1", "127.0.0.1"), (ANY, ANY), ("::", ANY), ("::1", "127.0.0.1")],
 )
 def test_the_gateways_listen_by_ipv4_where_the_cloud_listens(host: str, listening: str) -> None:
     assert listening_host(host) == listening
@@ -35,11 +35,11 @@ def test_an_ipv6_address_of_a_network_has_no_ipv4_form() -> None:
     [
         ("192.0.2.1", None, None, "192.0.2.1"),
         ("localhost", None, None, "127.0.0.1"),
-        ("0.0.0.0", None, None, "127.0.0.1"),
-        ("0.0.0.0", None, "http://10.0.0.5:8090", "10.0.0.5"),
-        ("0.0.0.0", None, "https://localhost/cloud", "127.0.0.1"),
-        ("0.0.0.0", "10.0.0.6", "http://10.0.0.5:8090", "10.0.0.6"),
-        ("0.0.0.0", "localhost", None, "127.0.0.1"),
+        (ANY, None, None, "127.0.0.1"),
+        (ANY, None, "http://10.0.0.5:8090", "10.0.0.5"),
+        (ANY, None, "https://localhost/cloud", "127.0.0.1"),
+        (ANY, "10.0.0.6", "http://10.0.0.5:8090", "10.0.0.6"),
+        (ANY, "localhost", None, "127.0.0.1"),
     ],
 )
 @in_loop
@@ -53,7 +53,7 @@ async def test_devices_are_told_an_address_and_never_a_name(
 async def test_a_gateway_host_without_an_address_is_refused() -> None:
     for name in ("no.such.host.invalid", "", "::1", "a" * 300, "\ud800"):
         with pytest.raises(UsageError):
-            await announced_host("0.0.0.0", name, None)
+            await announced_host(ANY, name, None)
 
 
 @in_loop

@@ -114,8 +114,12 @@ def test_deleting_takes_what_is_before_a_time_or_all(service: Service, device: s
     fill(service.logs, device, *map(str, range(5)))
     assert service.logs.clear(device, until_ms=START + 2000) == 2
     assert texts(service.logs.page(device, newest_first=False).lines) == ["2", "3", "4"]
+    newest = service.logs.page(device).lines[0].id
     assert service.logs.clear(device) == 3
     assert service.logs.page(device).lines == []
+    [line] = fill(service.logs, device, "next")
+    assert newest is not None
+    assert line.id == newest + 1  # a viewer's cursor stays good
 
 
 def test_old_lines_are_dropped_also_after_a_restart(service: Service, device: str, store: Store) -> None:

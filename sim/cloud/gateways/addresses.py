@@ -35,7 +35,7 @@ async def announced_host(listening: str, gateway_host: str | None, public_url: s
     if gateway_host is not None:
         found = await _resolve(gateway_host)
         if found is None:
-            raise UsageError(f"{gateway_host} has no IPv4 address: devices need one to open their consoles")
+            raise UsageError(f"{gateway_host!r} has no IPv4 address: devices need one to open their consoles")
         return found
     if public_url is not None:
         name = urlsplit(public_url).hostname or ""

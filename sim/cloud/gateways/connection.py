@@ -1,8 +1,9 @@
 """The sockets of the gateways. A connection ends by FIN alone: a reset crashes CloudSDK 2.0.0
 (cloudsdk-protocol 4).
 
-After its FIN the server reads until the device closes, however long that takes; keepalive tells a device
-that is gone from one that is slow. Only strangers are cut off.
+After its FIN the server reads until the device closes, however long that takes. Keepalive finds a device
+that has rebooted meanwhile, whose answer is a reset; one that is out of reach for a while keeps its
+connection. Only strangers are cut off.
 """
 
 import asyncio
@@ -21,11 +22,15 @@ from sim.cloud.links import listen_error
 
 _BACKLOG: Final = 1024  # connections that wait to be accepted
 _SOCKET_BUFFER: Final = 32 * 1024  # bytes the kernel keeps either way, so that a pause reaches the device
-_KEEPALIVE: Final = (  # of a connection the server has closed: dead after 30 s + 3 * 30 s
+_OPTIONS: Final = (  # connections take them over from the listening socket
+    (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
+    (socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER),
+    (socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),  # seconds
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),  # seconds
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 120),  # an hour
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
 )
 _ACCEPT_PAUSE: Final = 0.5  # seconds, when the process has no descriptor left
 
@@ -160,9 +165,6 @@ class Connection:
             self._socket.shutdown(socket.SHUT_WR)
 
     def _ending(self) -> None:
-        with contextlib.suppress(OSError):
-            for option in _KEEPALIVE:
-                self._socket.setsockopt(*option)
         self._wake_writer.set()
         self._room.set()
         if self._receiver is not None:
@@ -212,10 +214,8 @@ class Listener:
         """
         listener = socket.socket(socket.AF_INET)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # Connections take the sizes over.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+            for level, name, value in _OPTIONS:
+                listener.setsockopt(level, name, value)
             listener.bind((host, port))
             listener.listen(_BACKLOG)
         except (OSError, OverflowError) as exc:
@@ -267,7 +267,6 @@ class Listener:
         stranger.callback(self._strangers.release)
         try:
             accepted.setblocking(False)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             intake = Intake(self._decoder(), self._limits, idle=self._idle, now=loop.time())
             connection = Connection(accepted, intake, self._doorkeeper, self._limits)
         except OSError:  # gone again

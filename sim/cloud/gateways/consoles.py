@@ -54,16 +54,16 @@ class Consoles:
         `announced` is the dotted IPv4 address that devices are told. Port 0 takes any free one. Raises
         `ListenError` and `PortInUseError`.
         """
-        self._shell_listener.start(host, shell_port, "--shell-port")
         try:
+            self._shell_listener.start(host, shell_port, "--shell-port")
             self._log_listener.start(host, log_port, "--log-port")
+            self._shells.address = ServerAddress(announced, self._shell_listener.port)
+            self._logs.address = ServerAddress(announced, self._log_listener.port)
+            self._publisher.start()
+            await self._logs.start()
         except BaseException:
-            await self._shell_listener.stop()
+            await self.stop()
             raise
-        self._shells.address = ServerAddress(announced, self._shell_listener.port)
-        self._logs.address = ServerAddress(announced, self._log_listener.port)
-        self._publisher.start()
-        await self._logs.start()
 
     async def stop(self) -> None:
         """End all sessions by FIN. Logs that are on stay wanted for the next start."""
