@@ -325,6 +325,19 @@ def test_off_while_the_device_is_offline_closes_at_once() -> None:
     assert log.control.went_offline() == [Action.CLOSE]
 
 
+def test_silence_turns_the_log_of_a_device_off_unless_it_is_offline() -> None:
+    log = Log().started()
+    assert log.control.idle(log.now) == [Action.SWITCH_OFF]
+    assert not log.control.wanted
+    log = Log().started()
+    log.control.went_offline()
+    assert log.control.idle(log.now) == [Action.CLOSE]
+    assert log.control.state is LogState.WAITING
+    log.leaves()
+    log.online()
+    assert log.later() == [Action.SWITCH_ON]
+
+
 def test_on_while_it_stops_starts_when_it_has_stopped() -> None:
     log = Log().started()
     log.off()

@@ -49,7 +49,7 @@ class Receiver(Protocol):
         ...
 
     def closing(self) -> None:
-        """The end has begun: no data follows."""
+        """The end has begun. Data follows only if the decoder heeds the rest."""
         ...
 
     def ended(self) -> None:

@@ -1,5 +1,6 @@
 """The consoles of all devices: Web Shell and Web Log behind one object, which the server holds."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -67,8 +68,7 @@ class Consoles:
 
     async def stop(self) -> None:
         """End all sessions by FIN. Logs that are on stay wanted for the next start."""
-        await self._shell_listener.stop()
-        await self._log_listener.stop()
+        await asyncio.gather(self._shell_listener.stop(), self._log_listener.stop())
         await self._logs.stop()
         await self._publisher.stop()
 

@@ -53,9 +53,8 @@ class LogControl:
     def state(self) -> LogState:
         if not self.wanted:
             return LogState.STOPPING if self.connected else LogState.OFF
-        if self.connected:
-            ending = self._step in (_Step.STOPPING, _Step.CLOSING)
-            return LogState.STARTING if ending else LogState.ON
+        if self.connected and self._step not in (_Step.STOPPING, _Step.CLOSING):
+            return LogState.ON
         if self._failure is not None:
             return self._failure
         return LogState.STARTING if self._online else LogState.WAITING
@@ -78,6 +77,13 @@ class LogControl:
         self._step = _Step.STOPPING
         self.deadline = now + self._limits.log_answer
         return [Action.SWITCH_OFF]
+
+    def idle(self, now: float) -> list[Action]:
+        """No data for a long time: the log is turned off (platform 6.3). The connection of a device that is
+        offline is dead instead; its log goes on when it comes back."""
+        if self._online or not self.connected:
+            return self.switch(now, on=False)
+        return [] if self._step is _Step.CLOSING else self._close()
 
     def came_online(self, now: float) -> list[Action]:
         """DP 1000 true. Perhaps the device was rebooted, and its log is off."""

@@ -125,6 +125,7 @@ class _Slot:
 
     def __init__(self, waiter: "asyncio.Future[ShellSession]") -> None:
         self.waiter = waiter  # done: nobody waits
+        self.asked = False  # 1025 is out
         self.connected = False
 
 
@@ -164,6 +165,7 @@ class Shells:
         except BaseException:
             self._free(device_id, slot)
             raise
+        slot.asked = True
         loop.call_later(self._limits.shell_settle, self._settled, device_id, slot)
         self._publisher.put(shell_server(topics, self.address))
         try:
@@ -185,7 +187,7 @@ class Shells:
     def went_offline(self, device_id: str) -> None:
         self._online.discard(device_id)
         slot = self._slots.get(device_id)
-        if slot is not None and not slot.waiter.done():
+        if slot is not None and slot.asked and not slot.waiter.done():
             slot.waiter.set_exception(
                 DeviceOfflineError("the device went offline before it opened its shell")
             )
@@ -221,7 +223,7 @@ class Shells:
 
     def _is_expected(self, device_id: str) -> bool:
         slot = self._slots.get(device_id)
-        return slot is not None and not slot.connected
+        return slot is not None and slot.asked and not slot.connected
 
     async def _refused(self, key: Key, end: End) -> End:
         await self._records.audit(REFUSED, key.device_id, end)

@@ -285,7 +285,9 @@ class WebLogs:
 
     def went_idle(self, link: _Link) -> None:
         """6.3: the server turns the log off by itself."""
-        self._do(link, lambda control, now: control.switch(now, on=False))
+        self._do(link, lambda control, now: control.idle(now))
+        if link.control.wanted:
+            return
         link.note = f"turned off after {self._limits.log_idle:g} s without data"
         self._start(self._records.set_switch(link.topics.device_id, self._clock_ms(), on=False))
 
