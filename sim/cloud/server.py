@@ -97,6 +97,7 @@ class CloudServer:
     def __init__(self, config: CloudConfig) -> None:
         self.config = config
         self.http_url = self.activation_url = self.mqtt_url = self.admin_url = ""
+        self.shell_address = self.log_address = ""  # host:port, what devices are told
         self.admin_token = secrets.token_urlsafe(32)
         self._instance = secrets.token_hex(8)
         self._thread: threading.Thread | None = None
@@ -187,7 +188,7 @@ class CloudServer:
                 await stack.enter_async_context(_serving(app, own, tls))
                 for own, tls in zip(listeners, (config.tls, None), strict=False)
             ]
-            stack.enter_context(data.announced(self._endpoint(consoles)))
+            stack.enter_context(data.announced(self._endpoint()))
             ready.set()
             await self._until_stop(self._stop, serving, broker)
 
@@ -227,21 +228,22 @@ class CloudServer:
         await consoles.start(listening, shell_port, log_port, announced)
         service.tell = lambda notice: loop.call_soon_threadsafe(consoles.notice, notice)
         self.consoles = consoles
+        self.shell_address, self.log_address = str(consoles.shell_address), str(consoles.log_address)
         return consoles
 
     async def _publish(self, message: Outgoing) -> None:
         if self._broker is not None:
             await self._broker.publish(message)
 
-    def _endpoint(self, consoles: Consoles) -> Endpoint:
+    def _endpoint(self) -> Endpoint:
         return Endpoint(
             pid=os.getpid(),
             instance=self._instance,
             http_url=self.http_url,
             activation_url=self.activation_url,
             mqtt_url=self.mqtt_url,
-            shell_address=str(consoles.shell_address),
-            log_address=str(consoles.log_address),
+            shell_address=self.shell_address,
+            log_address=self.log_address,
             admin_url=self.admin_url,
             broker=self.config.broker,
             admin_token=self.admin_token,
