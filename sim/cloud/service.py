@@ -1,8 +1,9 @@
 """The cloud as one object: what the operator does, and what devices cause."""
 
+import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from sim.cloud.database import database_url, is_sqlite, sqlite_url
 from sim.cloud.datadir import DataDir
 from sim.cloud.errors import BadMessageError, CloudError
 from sim.cloud.firmware import FirmwareRequest
+from sim.cloud.logs import LogBook
 from sim.cloud.messages import Outgoing, publish_prefix
 from sim.cloud.metrics import Metrics
 from sim.cloud.model import activation, binding, campaigns, devices, history, library
@@ -22,6 +24,7 @@ from sim.cloud.model.keys import open_device_key
 from sim.cloud.model.tables import Setting
 from sim.cloud.model.vault import CHECK_SETTING, open_vault, seal_existing
 from sim.cloud.model.work import OPERATOR_CALLER, Caller
+from sim.cloud.notices import News, Notice
 from sim.cloud.operations import Core, Operations
 from sim.cloud.shapes import Outcome, TaskState
 from sim.cloud.store import Store
@@ -63,6 +66,12 @@ class Service(Operations):
             raise
         public_url = setting.value if setting else DEFAULT_PUBLIC_URL
         super().__init__(Core(store, Blobs(data), clock, public_url, vault), OPERATOR_CALLER)
+        #: Hears of every `Notice`, in the thread that uses the service.
+        self.tell: Callable[[Notice], object] = lambda _notice: None
+
+    @property
+    def logs(self) -> LogBook:
+        return self.core.logs
 
     @property
     def blobs(self) -> Blobs:
@@ -144,8 +153,10 @@ class Service(Operations):
         """The device's only connection ended, with or without a will."""
         with self._work() as work:
             device = devices.device_by_id(work, device_id)
-            if device is not None and device.online:
-                campaigns.went_offline(work, device)
+            if device is None or not device.online:
+                return
+            campaigns.went_offline(work, device)
+        self._tell([Notice(device_id, News.OFFLINE)])
 
     def device_message(
         self, device_id: str, topic: str, payload: bytes, *, stale_will: bool = False
@@ -155,18 +166,25 @@ class Service(Operations):
         `stale_will`: the message is the will of a connection that a newer one has replaced. What is not a
         message, or not on the device's own topic, is dropped.
         """
+        notices: list[Notice] = []
         with self._work() as work:
             device = devices.device_by_id(work, device_id)
             if device is None or not topic.startswith(publish_prefix(campaigns.topics_of(device))):
                 _log.debug("a message on a topic of no known device is dropped")
                 return []
             try:
-                return campaigns.handle_message(
-                    work, self.core.public_url, device, payload, stale_will=stale_will
+                answers = campaigns.handle_message(
+                    work, self.core.public_url, device, payload, stale_will=stale_will, notices=notices
                 )
             except BadMessageError as exc:
                 _log.debug("device %s: %s", device_id, exc)
                 return []
+        self._tell(notices)
+        return answers
+
+    def _tell(self, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            self.core.store.after_commit(functools.partial(self.tell, notice))
 
     def queries_for_task(self, task_id: int) -> list[Outgoing]:
         with self._work() as work:

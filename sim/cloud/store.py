@@ -25,6 +25,7 @@ class _Shared(threading.local):
     """The transaction that this thread's transactions are part of."""
 
     session: Session | None = None
+    afterwards: "list[Callable[[], object]]"  # what waits for it to be durable
 
 
 class Store:
@@ -73,6 +74,14 @@ class Store:
                 with self._begin(self._reader) as session:
                     yield session
 
+    def after_commit(self, call: Callable[[], object]) -> None:
+        """Call when what was done is durable: after the batch that this thread is in, else at once. A batch
+        that fails forgets it."""
+        if self._shared.session is not None:
+            self._shared.afterwards.append(call)
+        else:
+            call()
+
     def batch(self) -> contextlib.AbstractContextManager[None]:
         """Transactions of this thread inside it become savepoints of one, so that one wait for the disk
         serves them all. None of them counts before the block has ended without an error.
@@ -91,6 +100,8 @@ class Store:
             # The session alone would forget what one part has loaded before the next one asks for it.
             event.listen(session, "loaded_as_persistent", lambda _session, row: kept.add(row))
             self._shared.session = session
+            afterwards: list[Callable[[], object]] = []
+            self._shared.afterwards = afterwards
             try:
                 yield
             finally:
@@ -98,6 +109,8 @@ class Store:
             if not session.is_active or not session.in_transaction():
                 # Without this the end of the block would be silent, and nothing committed.
                 raise StorageError("a statement of the batch has failed")
+        for call in afterwards:
+            call()
 
     @contextlib.contextmanager
     def _begin(self, engine: Engine) -> Iterator[Session]:

@@ -26,6 +26,7 @@ from sim.cloud.model.products import find_product
 from sim.cloud.model.tables import Device, Firmware, Product, Task, TaskDevice, TaskFirmware
 from sim.cloud.model.text import check_text
 from sim.cloud.model.work import Work
+from sim.cloud.notices import News, Notice
 from sim.cloud.shapes import TaskDeviceInfo, TaskFirmwareInfo, TaskInfo, TaskState
 
 MAX_REPORTED_VERSION: Final = 63  # characters of a version that a device reports
@@ -217,9 +218,15 @@ def queries_for_task(work: Work, task_id: int) -> list[Outgoing]:
 
 
 def handle_message(
-    work: Work, base_url: str, device: Device, payload: bytes, *, stale_will: bool
+    work: Work,
+    base_url: str,
+    device: Device,
+    payload: bytes,
+    *,
+    stale_will: bool,
+    notices: list[Notice],
 ) -> list[Outgoing]:
-    """Take in a message of a device; returns the messages it gets, in order.
+    """Take in a message of a device; returns the messages it gets, in order, and adds to `notices`.
 
     `stale_will` says that the message is the will of a connection that a newer one has replaced: its
     "offline" is void (9.3). Raises `BadMessageError`.
@@ -228,8 +235,12 @@ def handle_message(
     for point in parse_points(payload):
         if point.dp == DataPoint.ONLINE and point.value is True:
             answers += _came_online(work, device)
+            notices.append(Notice(device.device_id, News.ONLINE))
         elif point.dp == DataPoint.ONLINE and point.value is False and not stale_will:
             went_offline(work, device)
+            notices.append(Notice(device.device_id, News.OFFLINE))
+        elif point.dp == DataPoint.LOG_STATE and isinstance(point.value, bool):
+            notices.append(Notice(device.device_id, News.LOG_ON if point.value else News.LOG_OFF))
         elif point.dp == DataPoint.VERSION:
             answers += _reported(work, base_url, device, point.value)
         else:

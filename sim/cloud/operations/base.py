@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sim.cloud.blobs import Blobs
+from sim.cloud.logs import LogBook
 from sim.cloud.model.vault import Vault
 from sim.cloud.model.work import Caller, Scope, Work
 from sim.cloud.store import Store
@@ -19,7 +20,11 @@ class Core:
     clock: Callable[[], float]
     public_url: str
     vault: Vault
+    logs: LogBook = field(init=False)
     devices_gone: Callable[[Sequence[str]], None] = lambda _device_ids: None  # after they were deleted
+
+    def __post_init__(self) -> None:
+        self.logs = LogBook(self.store)
 
     def now(self) -> int:
         return int(self.clock())
