@@ -38,6 +38,7 @@ PURE = (
     "sim/cloud/broker/core.py",
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
+    "sim/cloud/throttle.py",
     "sim/faults/network/duplicate.py",
     "sim/faults/network/specs.py",
     "sim/flash",
