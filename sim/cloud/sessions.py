@@ -5,6 +5,7 @@ event loop nor the thread that serves devices.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -234,7 +235,7 @@ class Sessions:
         now = self._monotonic()
         pause = max(throttle.pause(key, now) for throttle, key in keys)
         if pause > 0:
-            raise TooManyRequestsError(f"too many attempts: try again in {pause:.0f} s", pause)
+            raise TooManyRequestsError(f"too many attempts: try again in {math.ceil(pause)} s", pause)
         return max(throttle.attempt(key, now) for throttle, key in keys)
 
     async def _fits(self, stored: PasswordHash, password: str) -> bool:
