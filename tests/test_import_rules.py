@@ -36,6 +36,8 @@ PURE = (
     "sim/boot_log.py",
     "sim/console.py",
     "sim/cloud/broker/core.py",
+    "sim/cloud/device_table.py",
+    "sim/cloud/rate.py",
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
     "sim/cloud/throttle.py",

@@ -1,18 +1,19 @@
-"""Devices as a CSV table. Its header names the columns `sn,name,mac,description,tags` in any order; only `sn`
-must be there. The cells of `tags` hold tags separated by blanks or commas.
+"""Devices as a CSV table. Pure.
+
+Its header names the columns `sn,name,mac,description,tags` in any order; only `sn` must be there. The cells
+of `tags` hold tags separated by blanks or commas.
 """
 
 import csv
 import io
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from sim.cloud.errors import BadRequestError, TooLargeError
 
 MAX_TABLE: Final = 4 * 1024 * 1024  # bytes
-MAX_ROWS: Final = 10_000
+MAX_ROWS: Final = 10_000  # below the header, blank ones included
 COLUMNS: Final = ("sn", "name", "mac", "description", "tags")
 
 _TAG_SEPARATOR: Final = re.compile(r"[\s,]+")
@@ -49,11 +50,10 @@ def read_devices(table: bytes) -> list[DeviceRow]:
     try:
         columns = _columns(next(lines, []))
         for number, cells in enumerate(lines, start=2):
-            if not any(cells):
-                continue
-            if len(found) == MAX_ROWS:
+            if number > MAX_ROWS + 1:
                 raise TooLargeError(f"the table has more than {MAX_ROWS} rows: split it")
-            found.append(_row(number, columns, cells))
+            if any(cells):
+                found.append(_row(number, columns, cells))
     except csv.Error as exc:
         raise BadRequestError(f"line {lines.line_num} of the table is not CSV: {exc}") from None
     if not found:
@@ -78,11 +78,6 @@ def _columns(header: list[str]) -> list[str]:
 def _row(number: int, columns: list[str], cells: list[str]) -> DeviceRow:
     if len(cells) > len(columns):
         return DeviceRow(number, problem=f"it has {len(cells)} cells, the header {len(columns)}")
-    values = dict(_stripped(columns, cells))
+    values = {column: cell.strip() for column, cell in zip(columns, cells, strict=False)}
     tags = tuple(tag for tag in _TAG_SEPARATOR.split(values.pop("tags", "")) if tag)
     return DeviceRow(number, tags=tags, **values)
-
-
-def _stripped(columns: list[str], cells: list[str]) -> Iterator[tuple[str, str]]:
-    for column, cell in zip(columns, cells, strict=False):
-        yield column, cell.strip()

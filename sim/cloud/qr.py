@@ -19,7 +19,7 @@ def qr_image(text: str, kind: QrFormat) -> bytes:
 
 
 def qr_terminal(text: str) -> str:
-    """`text` as lines of block characters, to be read on a dark or a light terminal."""
+    """`text` as lines of block characters, for a terminal that is light on dark."""
     out = io.StringIO()
     segno.make_qr(text).terminal(out, compact=True)
     return out.getvalue()

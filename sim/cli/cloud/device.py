@@ -105,9 +105,11 @@ def device_list(
 
 
 def _every(admin: Admin, wanted: DeviceFilter) -> Iterator[DeviceInfo]:
+    from sim.cloud.pages import MAX_PAGE
+
     after: int | None = 0
     while after is not None:
-        page = admin.page_devices(wanted, after=after, limit=1000)
+        page = admin.page_devices(wanted, after=after, limit=MAX_PAGE)
         yield from page["items"]
         after = page["next"]
 
