@@ -47,6 +47,7 @@ PURE = (
     ),
     "sim/cloud/messages.py",
     "sim/cloud/notices.py",
+    "sim/cloud/throttle.py",
     "sim/faults/network/duplicate.py",
     "sim/faults/network/specs.py",
     "sim/flash",

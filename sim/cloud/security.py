@@ -76,14 +76,14 @@ def is_loopback(host: str) -> bool:
 def allowed_hosts(listen: str, public_url: str | None, named: Iterable[str]) -> frozenset[str] | None:
     """The names under which browsers may reach the cloud; None for any.
 
-    Those `named` by the operator; on loopback always the local ones, so that a foreign name that somebody
-    points at 127.0.0.1 (DNS rebinding) gets nothing.
+    Beside those `named` by the operator, the local ones, the address it listens on and the public URL's. A
+    foreign name that somebody points at 127.0.0.1 (DNS rebinding) gets nothing.
     """
     names = {host_name(name) for name in named}
     if not names and not is_loopback(listen):
         return None
-    if public_url is not None and (found := urlsplit(public_url).hostname):
-        names.add(f"[{found}]" if ":" in found else found)
+    public = urlsplit(public_url).hostname if public_url is not None else None
+    names |= {f"[{found}]" if ":" in found else found.lower() for found in (listen, public) if found}
     return LOCAL_NAMES | names
 
 

@@ -5,6 +5,7 @@ event loop nor the thread that serves devices.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -115,11 +116,10 @@ class Sessions:
             name = accounts.canonical_name(name)
         except BadRequestError:
             name = ""
-        keys = [(self._names, name), (self._addresses, site(address))]
-        await self._admit_login(keys, name, address)
+        pause = self._admit([(self._names, name), (self._addresses, site(address))])
         login = await self._worker.run(self._login_of, name)
         if not await self._fits(login.password if login is not None else DECOY, password) or login is None:
-            await self._worker.run(self._note, "account.login-refused", login, address)
+            await self._worker.run(self._note, "account.login-refused", login, address, _pause_text(pause))
             raise BadLoginError("name or password is wrong")
         self._names.succeeded(name)
         self._addresses.take_back(site(address))
@@ -141,9 +141,10 @@ class Sessions:
         if login is None:
             raise BadLoginError("the account has no password: the operator of the cloud sets one")
         check_password_rules(login.name, new)
-        await self._admit_login([(self._names, login.name)], login.name, caller.address)
+        pause = self._admit([(self._names, login.name)])
         if not await self._fits(login.password, old):
-            await self._worker.run(self._note, "account.password-refused", login, caller.address)
+            detail = _pause_text(pause)
+            await self._worker.run(self._note, "account.password-refused", login, caller.address, detail)
             raise BadLoginError("the old password is wrong")
         self._names.succeeded(login.name)
         hashed = await self.hash(login.name, new)
@@ -221,7 +222,7 @@ class Sessions:
             session = sessions.find_session(work, cookie)
             return (sessions.caller_of(session, address), session.expires_at) if session is not None else None
 
-    def _note(self, action: str, login: accounts.Login | None, address: str, detail: str = "") -> None:
+    def _note(self, action: str, login: accounts.Login | None, address: str, detail: str) -> None:
         # An unknown name stays out of it: people type passwords there.
         with self._core.work(stranger(address)) as work:
             name, account = (login.name, login.account) if login is not None else ("?", None)
@@ -229,22 +230,13 @@ class Sessions:
 
     # Pauses and passwords
 
-    async def _admit_login(self, keys: "list[tuple[Throttle, str]]", name: str, address: str) -> None:
-        """Count an attempt; the first that begins a pause is noted."""
-        now = self._monotonic()
-        before = [throttle.pause(key, now) for throttle, key in keys]
-        self._admit(keys)
-        if not any(before) and any(throttle.pause(key, now) for throttle, key in keys):
-            login = await self._worker.run(self._login_of, name)
-            await self._worker.run(self._note, "account.login-paused", login, address)
-
-    def _admit(self, keys: "list[tuple[Throttle, str]]") -> None:
+    def _admit(self, keys: "list[tuple[Throttle, str]]") -> float:
+        """Count an attempt; returns the pause that follows it, in seconds. Raises `TooManyRequestsError`."""
         now = self._monotonic()
         pause = max(throttle.pause(key, now) for throttle, key in keys)
         if pause > 0:
-            raise TooManyRequestsError(f"too many attempts: try again in {pause:.0f} s", pause)
-        for throttle, key in keys:
-            throttle.attempt(key, now)
+            raise TooManyRequestsError(f"too many attempts: try again in {math.ceil(pause)} s", pause)
+        return max(throttle.attempt(key, now) for throttle, key in keys)
 
     async def _fits(self, stored: PasswordHash, password: str) -> bool:
         if len(password) not in PASSWORD_CHARS:
@@ -270,6 +262,10 @@ class Sessions:
             return await loop.run_in_executor(self._hashing, lambda: call(*args, **kwargs))
         finally:
             self._waiting -= 1
+
+
+def _pause_text(pause: float) -> str:
+    return f"pause of {pause:.0f} s" if pause > 0 else ""
 
 
 def session_info(caller: Caller, csrf_token: str | None, expires_at: int | None) -> SessionInfo:

@@ -67,9 +67,11 @@ def test_names_of_the_cloud() -> None:
     assert allowed_hosts("::1", "https://cloud.example:8090/x", ()) == LOCAL_NAMES | {"cloud.example"}
     assert allowed_hosts("192.0.2.1", None, ()) is None
     assert allowed_hosts("192.0.2.1", "http://[2001:db8::1]:1", ["A.example:80"]) == LOCAL_NAMES | {
+        "192.0.2.1",
         "[2001:db8::1]",
         "a.example",
     }
+    assert allowed_hosts("127.0.0.2", None, ()) == LOCAL_NAMES | {"127.0.0.2"}
     assert host_name("[::1]:80") == "[::1]"
     assert host_name("A.Example:80") == "a.example"
 
