@@ -18,6 +18,7 @@ import uvicorn
 
 from cloudsdk.errors import UsageError
 from sim.cloud.app import ACTIVATION_PATH, CloudApp
+from sim.cloud.database import database_url
 from sim.cloud.datadir import DataDir, Endpoint
 from sim.cloud.errors import CloudError
 from sim.cloud.links import DeviceBroker, DeviceEvents, EmbeddedLink, listen_error
@@ -159,7 +160,8 @@ class CloudServer:
             stack.push_async_callback(asyncio.to_thread, worker.close)
             await asyncio.to_thread(stack.enter_context, service.core.store.held())
             if config.database is not None:
-                data.remember_database(config.database)
+                url = database_url(config.database)
+                data.remember_database(url.render_as_string(hide_password=False))
             listeners = [listener]
             if config.tls is not None:
                 config.tls.context()  # uvicorn would say less about a file it cannot use

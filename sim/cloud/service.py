@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import URL
@@ -10,7 +11,7 @@ from sqlalchemy import URL
 from cloudsdk.activation import Credentials
 from sim.cloud.blobs import Blobs
 from sim.cloud.database import database_url, is_sqlite, sqlite_url
-from sim.cloud.datadir import DataDir
+from sim.cloud.datadir import DataDir, make_private
 from sim.cloud.errors import BadMessageError
 from sim.cloud.firmware import FirmwareRequest
 from sim.cloud.messages import Outgoing, publish_prefix
@@ -154,9 +155,8 @@ class Service(Operations):
 
 
 def _database(data: DataDir, database: str | None) -> URL:
-    if (text := database or data.database_url()) is not None:
-        url = database_url(text)
-        if not is_sqlite(url) or url.database != str(data.database):
-            return url
-    data.make_database()
-    return sqlite_url(data.database)
+    text = database or data.database_url()
+    url = database_url(text) if text is not None else sqlite_url(data.database)
+    if is_sqlite(url):
+        make_private(Path(str(url.database)))
+    return url

@@ -202,6 +202,17 @@ def test_data_directory_remembers_its_database(postgres: PostgresServer, tmp_pat
     elsewhere.close()
 
 
+def test_sqlite_elsewhere_is_private_and_found_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    database = "sqlite:///mine.db"
+    with CloudServer(CloudConfig(tmp_path / "data", http_port=0, mqtt_port=0, database=database)):
+        pass
+    assert stat.S_IMODE((tmp_path / "mine.db").stat().st_mode) == 0o600
+    assert (tmp_path / "data" / "database.url").read_text() == f"sqlite:///{tmp_path}/mine.db\n"
+
+
 def test_one_server_per_database(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
