@@ -23,7 +23,9 @@ _COMMANDS: Final = {
     "certs": ("sim.cli.certs", "certs"),
 }
 #: Distribution that each optional import comes from -> the extra that installs it.
-_EXTRAS: Final = {"starlette": "cloud", "uvicorn": "cloud", "sqlalchemy": "cloud", "h11": "cloud"}
+_EXTRAS: Final = dict.fromkeys(
+    ("starlette", "uvicorn", "sqlalchemy", "h11", "psycopg", "prometheus_client"), "cloud"
+)
 EXIT_INTERRUPTED: Final = 130
 
 

@@ -156,9 +156,9 @@ class CloudServer:
             listener = stack.enter_context(_listen(config.host, config.http_port))
             service = await asyncio.to_thread(Service, data, database=config.database)
             stack.callback(service.close)
+            await asyncio.to_thread(stack.enter_context, service.core.store.held())
             worker = Worker(service.core.store)
             stack.push_async_callback(asyncio.to_thread, worker.close)
-            await asyncio.to_thread(stack.enter_context, service.core.store.held())
             if config.database is not None:
                 url = database_url(config.database)
                 data.remember_database(url.render_as_string(hide_password=False))

@@ -90,6 +90,7 @@ class Store:
         with _storage_errors(), self._begin(engine) as session:
             # The session alone would forget what one part has loaded before the next one asks for it.
             event.listen(session, "loaded_as_persistent", lambda _session, row: kept.add(row))
+            session.connection()  # who cannot have the database hears it at once, not part by part
             self._shared.session = session
             try:
                 yield

@@ -329,6 +329,33 @@ def test_neighbours_share_a_transaction_and_one_that_fails_harms_none(url: URL) 
     store.close()
 
 
+def test_a_database_that_cannot_be_had_is_waited_for_once() -> None:
+    begun = []
+
+    class Locked:
+        @contextlib.contextmanager
+        def batch(self) -> Iterator[None]:
+            begun.append("batch")
+            raise StorageError("locked")
+            yield
+
+        snapshot = batch
+
+    async def main() -> None:
+        worker = Worker(Locked())
+        gate = threading.Event()
+        first = asyncio.create_task(worker.run(gate.wait))
+        events = [asyncio.create_task(worker.event(begun.append, name)) for name in ("a", "b", "c")]
+        await in_line(worker, len(events))
+        gate.set()
+        results = await asyncio.gather(first, *events, return_exceptions=True)
+        worker.close()
+        assert all(isinstance(result, StorageError) for result in results[1:])
+
+    asyncio.run(main())
+    assert begun == ["batch"]
+
+
 def test_results_come_after_the_commit() -> None:
     order: list[str] = []
 
