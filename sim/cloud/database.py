@@ -45,8 +45,10 @@ def database_url(text: str) -> URL:
         raise UsageError(
             "the database must be sqlite:///path or postgresql+psycopg://user:password@host/name"
         ) from None
-    if driver == "sqlite" and (not url.database or url.database == ":memory:"):
-        raise UsageError("an SQLite database needs a path: sqlite:///path")
+    if driver == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise UsageError("an SQLite database needs a path: sqlite:///path")
+        return sqlite_url(Path(url.database).absolute())
     return url.set(drivername=driver)
 
 

@@ -72,6 +72,15 @@ def _write_new(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def make_private(path: Path) -> None:
+    """Create a file with mode 0600 unless it is there. SQLite would use the umask; its -wal and -shm files
+    take over this mode. Raises `StorageError`."""
+    try:
+        path.touch(mode=PRIVATE_FILE)
+    except OSError as exc:
+        raise StorageError(f"cannot use {path} as database: {exc.strerror}") from exc
+
+
 def sync_directory(path: Path) -> None:
     """Make renames inside `path` survive a power cut."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -102,18 +111,7 @@ class DataDir:
             for path in (self.blobs, self.uploads, self.mosquitto):
                 path.mkdir(mode=PRIVATE_DIR, exist_ok=True)
         except OSError as exc:
-            raise self._unusable(exc) from exc
-
-    def _unusable(self, exc: OSError) -> StorageError:
-        return StorageError(f"cannot use {self.root} as data directory: {exc.strerror}")
-
-    def make_database(self) -> None:
-        """Create the file for SQLite, which would create it with the umask; its -wal and -shm files take over
-        this mode. Raises `StorageError`."""
-        try:
-            self.database.touch(mode=PRIVATE_FILE)
-        except OSError as exc:
-            raise self._unusable(exc) from exc
+            raise StorageError(f"cannot use {self.root} as data directory: {exc.strerror}") from exc
 
     def database_url(self) -> str | None:
         """The URL of a database elsewhere, as `remember_database` or the operator wrote it; None without one.
@@ -133,7 +131,7 @@ class DataDir:
         try:
             write_private(self._database_url, url.encode() + b"\n")
         except OSError as exc:
-            raise self._unusable(exc) from exc
+            raise StorageError(f"cannot write {self._database_url}: {exc.strerror}") from exc
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

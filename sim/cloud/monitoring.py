@@ -87,6 +87,6 @@ class Monitoring:
             try:
                 await self._worker.event(self._service.sample_online, thinned)
                 thinned = max(now - KEEP_MINUTES - HOUR, 0)
-            except CloudError as exc:
+            except Exception as exc:  # the next minute is another chance
                 _log.warning("the devices online are not noted: %s", exc)
             await asyncio.sleep(MINUTE - self._service.core.clock() % MINUTE)

@@ -18,6 +18,7 @@ import uvicorn
 
 from cloudsdk.errors import UsageError
 from sim.cloud.app import ACTIVATION_PATH, CloudApp
+from sim.cloud.database import database_url
 from sim.cloud.datadir import DataDir, Endpoint
 from sim.cloud.errors import CloudError
 from sim.cloud.gateways.addresses import LOG_PORT, SHELL_PORT, announced_host, listening_host
@@ -184,11 +185,12 @@ class CloudServer:
                 Service, data, database=config.database, vault_key=config.vault_key
             )
             stack.callback(service.close)
+            await asyncio.to_thread(stack.enter_context, service.core.store.held())
             worker = Worker(service.core.store)
             stack.push_async_callback(asyncio.to_thread, worker.close)
-            await asyncio.to_thread(stack.enter_context, service.core.store.held())
             if config.database is not None:
-                data.remember_database(config.database)
+                url = database_url(config.database)
+                data.remember_database(url.render_as_string(hide_password=False))
             listeners = [listener]
             if config.tls is not None:
                 config.tls.context()  # uvicorn would say less about a file it cannot use

@@ -12,7 +12,7 @@ from sqlalchemy import URL
 from cloudsdk.activation import Credentials
 from sim.cloud.blobs import Blobs
 from sim.cloud.database import database_url, is_sqlite, sqlite_url
-from sim.cloud.datadir import DataDir
+from sim.cloud.datadir import DataDir, make_private
 from sim.cloud.errors import BadMessageError, CloudError
 from sim.cloud.firmware import FirmwareRequest
 from sim.cloud.logs import LogBook
@@ -200,9 +200,8 @@ class Service(Operations):
 
 
 def _database(data: DataDir, database: str | None) -> URL:
-    if (text := database or data.database_url()) is not None:
-        url = database_url(text)
-        if not is_sqlite(url) or url.database != str(data.database):
-            return url
-    data.make_database()
-    return sqlite_url(data.database)
+    text = database or data.database_url()
+    url = database_url(text) if text is not None else sqlite_url(data.database)
+    if is_sqlite(url):
+        make_private(Path(str(url.database)))
+    return url

@@ -9,7 +9,7 @@ from typing import Final
 
 import psycopg
 from sqlalchemy import URL, event, text
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -99,6 +99,7 @@ class Store:
         with _storage_errors(), self._begin(engine) as session:
             # The session alone would forget what one part has loaded before the next one asks for it.
             event.listen(session, "loaded_as_persistent", lambda _session, row: kept.add(row))
+            session.connection()  # who cannot have the database hears it at once, not part by part
             self._shared.session = session
             afterwards: list[Callable[[], object]] = []
             self._shared.afterwards = afterwards
@@ -126,25 +127,32 @@ class Store:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the database for one server. Raises `DataInUseError`.
+        """Hold a PostgreSQL database for one server; SQLite has the lock of its data directory.
 
-        SQLite lies in a data directory, which is held already.
+        Raises `DataInUseError`.
         """
         if is_sqlite(self._url):
             yield
             return
-        with _storage_errors(), self._engine.connect() as connection:
-            autocommit = connection.execution_options(isolation_level="AUTOCOMMIT", **{READ_ONLY: True})
-            deadline = time.monotonic() + TAKEOVER_TIMEOUT
-            while not autocommit.scalar(text(f"SELECT pg_try_advisory_lock({SERVER_LOCK})")):
+        with _storage_errors():
+            holder = self._engine.connect().execution_options(
+                isolation_level="AUTOCOMMIT", **{READ_ONLY: True}
+            )
+        try:
+            self._take(holder)
+            yield
+        finally:
+            # The lock goes with the connection, also when that is broken.
+            holder.invalidate()
+            holder.close()
+
+    def _take(self, holder: Connection) -> None:
+        deadline = time.monotonic() + TAKEOVER_TIMEOUT
+        with _storage_errors():
+            while not holder.scalar(text(f"SELECT pg_try_advisory_lock({SERVER_LOCK})")):
                 if time.monotonic() > deadline:
                     raise DataInUseError("a server is already running on this database: stop it first")
                 time.sleep(_TAKEOVER_PAUSE)
-            try:
-                yield
-            finally:
-                # The lock goes with the connection, also when that is broken.
-                autocommit.invalidate()
 
     def close(self) -> None:
         self._engine.dispose()

@@ -141,11 +141,17 @@ class _Line:
 
     def _together(self, jobs: list[_Job]) -> bool:
         """False when none of them counts, whatever it returned."""
+        begun = False
         try:
             with self._batch():
+                begun = True
                 for job in jobs:
                     job.run()
         except Exception as exc:
+            if not begun:
+                for job in jobs:
+                    job.error = exc
+                return True
             _log.warning("%d calls are repeated one by one: %s", len(jobs), exc)
             return False
         return True

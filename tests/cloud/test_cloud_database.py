@@ -202,6 +202,17 @@ def test_data_directory_remembers_its_database(postgres: PostgresServer, tmp_pat
     elsewhere.close()
 
 
+def test_sqlite_elsewhere_is_private_and_found_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    database = "sqlite:///mine.db"
+    with CloudServer(CloudConfig(tmp_path / "data", http_port=0, mqtt_port=0, database=database)):
+        pass
+    assert stat.S_IMODE((tmp_path / "mine.db").stat().st_mode) == 0o600
+    assert (tmp_path / "data" / "database.url").read_text() == f"sqlite:///{tmp_path}/mine.db\n"
+
+
 def test_one_server_per_database(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,6 +327,33 @@ def test_neighbours_share_a_transaction_and_one_that_fails_harms_none(url: URL) 
         keys = set(session.scalars(select(Setting.key)))
     assert keys == {"schema_version", "a", "c", "d", "e"}
     store.close()
+
+
+def test_a_database_that_cannot_be_had_is_waited_for_once() -> None:
+    begun = []
+
+    class Locked:
+        @contextlib.contextmanager
+        def batch(self) -> Iterator[None]:
+            begun.append("batch")
+            raise StorageError("locked")
+            yield
+
+        snapshot = batch
+
+    async def main() -> None:
+        worker = Worker(Locked())
+        gate = threading.Event()
+        first = asyncio.create_task(worker.run(gate.wait))
+        events = [asyncio.create_task(worker.event(begun.append, name)) for name in ("a", "b", "c")]
+        await in_line(worker, len(events))
+        gate.set()
+        results = await asyncio.gather(first, *events, return_exceptions=True)
+        worker.close()
+        assert all(isinstance(result, StorageError) for result in results[1:])
+
+    asyncio.run(main())
+    assert begun == ["batch"]
 
 
 def test_results_come_after_the_commit() -> None:

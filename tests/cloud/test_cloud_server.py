@@ -22,7 +22,7 @@ from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.ota.pack import pack
 from sim.cloud import mosquitto
 from sim.cloud.client import AdminClient
-from sim.cloud.datadir import DataDir
+from sim.cloud.datadir import DataDir, make_private
 from sim.cloud.server import CloudConfig, CloudServer
 from sim.cloud.service import Service
 
@@ -210,7 +210,7 @@ def test_download_cut_by_stopping_is_accounted_for(tmp_path: Path, monkeypatch: 
 def test_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o755)
-    DataDir(shared).make_database()
+    make_private(DataDir(shared).database)
     assert stat.S_IMODE(shared.stat().st_mode) == 0o755
     assert stat.S_IMODE((shared / "cloud.db").stat().st_mode) == 0o600
 
