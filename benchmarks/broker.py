@@ -2,16 +2,16 @@
 
     .venv/bin/python benchmarks/broker.py [--messages N] [--connections N] [--idle N] [--json]
 
-Processor time is user and system time of the broker's process (/proc/PID/stat) between the first and the
-last message of a run, so it includes the kernel's part of its reads and writes; the load runs in a process of
-its own on bare asyncio. Contestants take turns, each figure is the best of some rounds. Scenarios:
+Processor time is user and system time of the broker's process (/proc/PID/stat) while the messages of a run
+are sent and acknowledged, so the kernel's part of its reads and writes counts. The load is another process,
+on bare asyncio. The contestants take turns; each figure is the best of some runs.
 
-publish     each connection sends a message of a device and waits for the PUBACK before the next one
-burst       the same with a window of 20 messages
-routed      each message also goes to one subscriber at QoS 1, who acknowledges it
+publish   each connection sends a message of a device and waits for the PUBACK before it sends the next
+burst     the same with 20 messages at a time
+routed    each message also goes to a subscriber at QoS 1, who acknowledges it
 
-`idle` is the growth of the resident memory for that many connections, logged in, subscribed and silent. The
-embedded broker hands each message to a policy that does nothing, Mosquitto to nobody.
+`idle` is by how much resident memory grows with each connection that has logged in, subscribed and is silent.
+The embedded broker hands messages to a policy of plain functions that do nothing, Mosquitto to nobody.
 """
 
 import argparse
@@ -26,10 +26,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from cloudsdk.mqtt.packets import Connect, Decoder, Packet, PubAck, Publish, Subscribe, encode
+from cloudsdk.mqtt.packets import Connect, Decoder, PubAck, Publish, SubAck, Subscribe, encode
 from sim.cloud.broker import BrokerLimits, EmbeddedBroker
 from sim.cloud.mosquitto import find_mosquitto
 
@@ -39,10 +40,14 @@ PAYLOAD: Final = b'{"device":"9017444f3bec4453","vendor":"rtt","data":[{"DP":100
 KEEPALIVE: Final = 600  # seconds
 CONNECT_BATCH: Final = 100  # connections opened at once
 BURST: Final = 20  # messages
-ROUNDS: Final = 1
+RUN_TIMEOUT: Final = 120.0  # seconds
+ROUNDS: Final = 5
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 SCENARIOS: Final = {"publish": 1, "burst": BURST, "routed": 1}  # window in messages
 CONTESTANTS: Final = ("embedded", "mosquitto")
+
+
+Row = dict[str, Any]
 
 
 class Policy:
@@ -106,16 +111,12 @@ class Client(asyncio.Protocol):
                 acknowledged += 1
             elif isinstance(packet, Publish):
                 answers.append(encode(PubAck(packet.packet_id)))
-            else:
-                self._answered(packet)
+            elif isinstance(packet, SubAck):
+                self.ready.set_result(None)
         if answers:
             self.transport.write(b"".join(answers))
         if acknowledged:
             self.send(self._load.granted(acknowledged))
-
-    def _answered(self, packet: Packet) -> None:
-        if type(packet).__name__ == "SubAck":
-            self.ready.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ready.done():
@@ -123,32 +124,33 @@ class Client(asyncio.Protocol):
 
 
 class Load:
-    """`messages` over all connections, announced on standard output when they begin and end."""
+    """Messages over all connections: how many are still to be sent and acknowledged."""
 
-    def __init__(self, messages: int, routed: bool) -> None:
+    def __init__(self, routed: bool) -> None:
         self.routed = routed
-        self._left = messages
-        self._unacknowledged = messages
-        self.done = asyncio.Event()
+        self._unsent = 0
+        self._unacknowledged = 0
+        self._done = asyncio.Event()
+
+    async def run(self, clients: list[Client], messages: int, window: int) -> None:
+        """Have `messages` sent, `window` of a client at a time, until all are acknowledged."""
+        self._unsent = self._unacknowledged = messages
+        self._done.clear()
+        for client in clients:
+            client.send(self._take(window))
+        await self._done.wait()
 
     def granted(self, acknowledged: int) -> int:
         """How many more a client may send."""
         self._unacknowledged -= acknowledged
         if not self._unacknowledged:
-            self.done.set()
-        count = min(acknowledged, self._left)
-        self._left -= count
+            self._done.set()
+        return self._take(acknowledged)
+
+    def _take(self, wanted: int) -> int:
+        count = min(wanted, self._unsent)
+        self._unsent -= count
         return count
-
-    def start(self, clients: list[Client], window: int) -> None:
-        for client in clients:
-            count = min(window, self._left)
-            self._left -= count
-            client.send(count)
-
-    def more(self, messages: int) -> None:
-        self._left = self._unacknowledged = messages
-        self.done.clear()
 
 
 async def opened(port: int, load: Load, connections: int) -> list[Client]:
@@ -157,7 +159,7 @@ async def opened(port: int, load: Load, connections: int) -> list[Client]:
     for first in range(0, connections, CONNECT_BATCH):
         made = await asyncio.gather(
             *(
-                loop.create_connection(lambda number=number: Client(load, number), HOST, port)
+                loop.create_connection(partial(Client, load, number), HOST, port)
                 for number in range(first, min(first + CONNECT_BATCH, connections))
             )
         )
@@ -168,18 +170,18 @@ async def opened(port: int, load: Load, connections: int) -> list[Client]:
 
 
 async def load(port: int, connections: int, messages: int, window: int, routed: bool) -> None:
-    work = Load(int(messages * WARM_UP), routed)
+    work = Load(routed)
     clients = await opened(port, work, connections)
-    if messages:
-        work.start(clients, window)
-        await work.done.wait()
-        work.more(messages)
+    if not messages:
+        await told("ready")
+        return
+    async with asyncio.timeout(RUN_TIMEOUT):
+        await work.run(clients, max(1, int(messages * WARM_UP)), window)
     await told("ready")
-    if messages:
-        start = time.perf_counter()
-        work.start(clients, window)
-        await work.done.wait()
-        await told(f"{time.perf_counter() - start}")
+    start = time.perf_counter()
+    async with asyncio.timeout(RUN_TIMEOUT):
+        await work.run(clients, messages, window)
+    await told(f"{time.perf_counter() - start}")
 
 
 async def told(line: str) -> None:
@@ -189,6 +191,14 @@ async def told(line: str) -> None:
 
 
 # The measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one message: processor time in microseconds; and messages per second."""
+
+    cpu_us: float
+    per_second: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +227,7 @@ def running(contestant: str) -> Iterator[Running]:
             config = Path(directory) / "mosquitto.conf"
             config.write_text(
                 f"listener {port} {HOST}\nallow_anonymous true\npersistence false\nsys_interval 0\n"
-                "log_dest none\nset_tcp_nodelay true\nmax_inflight_messages 20\n"
+                "log_dest none\nset_tcp_nodelay true\n"
             )
             process = subprocess.Popen([find_mosquitto(), "-c", str(config)], text=True)
             until_listening(port)
@@ -267,7 +277,7 @@ def go_on(process: "subprocess.Popen[str]") -> None:
     process.stdin.flush()
 
 
-def message_cost(contestant: str, scenario: str, connections: int, messages: int) -> dict[str, float]:
+def message_cost(contestant: str, scenario: str, connections: int, messages: int) -> Cost:
     options = ["--connections", str(connections), "--messages", str(messages)]
     options += ["--window", str(SCENARIOS[scenario])]
     if scenario == "routed":
@@ -279,7 +289,7 @@ def message_cost(contestant: str, scenario: str, connections: int, messages: int
         seconds = float(heard(process))
         used = broker.processor_seconds() - before
         go_on(process)
-    return {"us": used / messages * 1e6, "per_second": messages / seconds}
+    return Cost(used / messages * 1e6, messages / seconds)
 
 
 def idle_kib(contestant: str, connections: int) -> float:
@@ -290,26 +300,25 @@ def idle_kib(contestant: str, connections: int) -> float:
             return (broker.resident_kib() - before) / connections
 
 
-def measure(connections: int, messages: int, idle: int) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
+def measure(connections: int, messages: int, idle: int) -> list[Row]:
+    rows: list[Row] = []
     for scenario in SCENARIOS:
-        runs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
+        runs: dict[str, list[Cost]] = {name: [] for name in CONTESTANTS}
         for _ in range(ROUNDS):
             for name in CONTESTANTS:
                 runs[name].append(message_cost(name, scenario, connections, messages))
-        for name in CONTESTANTS:
-            rows.append(
-                {
-                    "scenario": scenario,
-                    "broker": name,
-                    "cpu_us_per_message": round(min(run["us"] for run in runs[name]), 1),
-                    "messages_per_second": round(max(run["per_second"] for run in runs[name])),
-                }
-            )
-    for name in CONTESTANTS:
-        rows.append(
-            {"scenario": "idle", "broker": name, "kib_per_connection": round(idle_kib(name, idle), 1)}
-        )
+        rows += [
+            {
+                "scenario": scenario,
+                "broker": name,
+                "cpu_us": round(min(run.cpu_us for run in runs[name]), 1),
+                "per_second": round(max(run.per_second for run in runs[name])),
+            }
+            for name in CONTESTANTS
+        ]
+    rows += [
+        {"scenario": "idle", "broker": name, "kib": round(idle_kib(name, idle), 1)} for name in CONTESTANTS
+    ]
     return rows
 
 
@@ -347,8 +356,9 @@ def main() -> None:
         json.dump(rows, sys.stdout)
         print()
         return
-    for row in rows:
-        print("  ".join(f"{key} {value}" for key, value in row.items()))
+    columns = ("scenario", "broker", "cpu_us", "per_second", "kib")
+    for row in ({column: column for column in columns}, *rows):
+        print("".join(f"{row.get(column, '')!s:<12}" for column in columns).rstrip())
 
 
 if __name__ == "__main__":
