@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cloudsdk.errors import CloudSdkError
 from sim.cloud.errors import BadRequestError, CloudError, UnauthorizedError
 from sim.cloud.firmware import ranged_body
-from sim.cloud.model.library import OpenDownload
+from sim.cloud.model.transfers import OpenDownload
 from sim.cloud.service import Service
 from sim.cloud.shapes import Outcome
 from sim.cloud.worker import Worker
@@ -106,6 +106,7 @@ class FirmwareResponse:
             if watcher.done():
                 return False
             self._sent += len(piece)
+            self._service.core.live.advance(self._download.transfer, len(piece))
             piece = await asyncio.to_thread(next, pieces, None)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return True

@@ -38,13 +38,23 @@ class ApiSession:
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         try:
+            return self._request(method, path, **arguments).json()
+        except requests.JSONDecodeError:
+            raise self._no_cloud() from None
+
+    def _request(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """An answer that is not a problem."""
+        try:
             response = self._session.request(method, self._url + path, timeout=TIMEOUT, **arguments)
+            if response.ok:
+                return response
             answer = response.json()
         except requests.JSONDecodeError:
-            raise UnreachableError(f"what answers at {self._url} is not a cloud: check the URL") from None
+            raise self._no_cloud() from None
         except requests.RequestException:
             raise UnreachableError(f"the cloud at {self._url} does not answer: is it running?") from None
-        if response.ok:
-            return answer
         fields = answer if isinstance(answer, dict) else {}
         raise by_code(str(fields.get("code")))(str(fields.get("detail") or f"HTTP {response.status_code}"))
+
+    def _no_cloud(self) -> UnreachableError:
+        return UnreachableError(f"what answers at {self._url} is not a cloud: check the URL")

@@ -1,6 +1,6 @@
 """Devices (platform 3)."""
 
-from sim.cloud.model import devices, library
+from sim.cloud.model import devices, transfers
 from sim.cloud.model.work import Scope
 from sim.cloud.operations.base import BaseOperations
 from sim.cloud.shapes import DeviceInfo, TransferInfo
@@ -23,4 +23,4 @@ class DeviceOperations(BaseOperations):
 
     def transfers(self, sn: str, *, product: str | None = None) -> list[TransferInfo]:
         with self._work(Scope.READ) as work:
-            return library.transfers_of(work, devices.find_device(work, sn, product))
+            return transfers.transfers_of(work, devices.find_device(work, sn, product))
