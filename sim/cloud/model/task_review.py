@@ -9,10 +9,10 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, case, func, select, update
 
+from cloudsdk.datapoints import Topics
 from sim.cloud.messages import Outgoing, version_query
 from sim.cloud.model.audit import audit
-from sim.cloud.model.sending import topics_of
-from sim.cloud.model.tables import Device, Task, TaskDevice
+from sim.cloud.model.tables import Device, Product, Task, TaskDevice
 from sim.cloud.model.transfers import BEGUN
 from sim.cloud.model.work import Work
 from sim.cloud.rollout import Rollout, Tally, failure_rate, may_advance
@@ -196,19 +196,21 @@ def _next_look(work: Work, task: Task) -> int:
 def queries(work: Work) -> tuple[list[Outgoing], bool]:
     """Questions for devices that are online and have a task to begin, and whether there are more."""
     query = (
-        select(TaskDevice, Device)
+        select(TaskDevice.task_ref, TaskDevice.device_ref, Product.product_id, Device.device_id)
         .join(Task, Task.id == TaskDevice.task_ref)
         .join(Device, Device.id == TaskDevice.device_ref)
+        .join(Product, Product.id == Device.product_ref)
         .where(TaskDevice.ask, Task.state == CampaignState.RUNNING, Device.online)
         .order_by(TaskDevice.task_ref, TaskDevice.device_ref)
         .limit(QUERIES_AT_ONCE)
     )
-    asked: dict[int, Outgoing] = {}
     rows = work.session.execute(query).all()
-    for item, device in rows:
-        item.ask = False
-        asked[device.id] = version_query(topics_of(device))
-    return list(asked.values()), len(rows) == QUERIES_AT_ONCE
+    if rows:
+        asked = [{"task_ref": row.task_ref, "device_ref": row.device_ref, "ask": False} for row in rows]
+        work.session.execute(update(TaskDevice), asked)
+    # A device may have several such tasks.
+    topics = dict.fromkeys(Topics(row.product_id, row.device_id) for row in rows)
+    return [version_query(each) for each in topics], len(rows) == QUERIES_AT_ONCE
 
 
 def unask(work: Work, device: Device) -> None:
