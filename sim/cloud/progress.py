@@ -70,10 +70,14 @@ class LiveTransfers:
             running = self._running.get(transfer) if transfer is not None else None
             return running.sent if running is not None else 0
 
-    def sent_for(self, task: int) -> int:
-        """Bytes that the running transfers of the task have sent."""
+    def sent_by_task(self) -> dict[int, int]:
+        """Bytes that the running transfers of each task have sent."""
+        sums: dict[int, int] = {}
         with self._lock:
-            return sum(running.sent for running in self._running.values() if running.task == task)
+            for running in self._running.values():
+                if running.task is not None:
+                    sums[running.task] = sums.get(running.task, 0) + running.sent
+        return sums
 
     def rate(self, task: int) -> int:
         """Bytes per second of late."""

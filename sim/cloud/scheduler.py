@@ -46,6 +46,8 @@ class Scheduler:
                 pause = self._pause(due)
             except CloudError as exc:
                 _log.error("the tasks could not be looked at [%s]: %s", exc.code, exc)
+            except Exception as exc:  # without the scheduler the cloud would look well and do nothing
+                _log.error("the tasks could not be looked at: %s", type(exc).__name__)
             await asyncio.sleep(PACE)
             await self._wait(pause - PACE)
 

@@ -1,5 +1,6 @@
 """OTA tasks from creation to their end, with a clock that stands still (platform 9, docs/cloud-tasks.md)."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from cloudsdk.ota.task import UpgradeMode
 from cloudsdk.ota.transport import rounded
 from sim.cloud.datadir import DataDir
 from sim.cloud.firmware import FirmwareRequest
-from sim.cloud.model.tables import Device, DeviceTag
+from sim.cloud.model.tables import AuditEntry, Device, DeviceTag
 from sim.cloud.model.work import OPERATOR_CALLER
 from sim.cloud.rollout import Rollout, Selection
 from sim.cloud.service import Service
@@ -66,8 +67,6 @@ def counts(service: Service, task: int) -> dict[str, int]:
 
 def urls(device: Twin) -> dict[str, str]:
     """Download token by firmware name of the task message that the device got."""
-    import json
-
     value = json.loads(device.answers[0].payload)["data"][0]["value"]
     return {item["type"]: item["file_url"].split("/")[-2] for item in value["firmwares"]}
 
@@ -370,6 +369,28 @@ def test_failed_devices_are_tried_again_on_request(service: Service, device: Twi
     assert service.show_task(task)["state"] == "done"
 
 
+def test_nothing_is_tried_again_when_the_time_is_over(
+    service: Service, device: Twin, app: int, clock: Any
+) -> None:
+    task = create(service, app, ends_at=int(clock.now) + 100)
+    fail(service, device)
+    service.due()
+    clock.now += 100
+    assert code_of(service.retry_task, task) == "cloud.task-state"
+
+
+def test_retry_does_not_resume_a_paused_task(service: Service, product: ProductInfo, app: int) -> None:
+    failing, _waiting = fleet(service, product, 2)
+    task = create(service, app, "SN1", "SN2")
+    fail(service, failing)
+    service.pause_task(task)
+    assert service.retry_task(task)["state"] == "paused"
+    assert counts(service, task) == {"waiting": 2}
+    assert failing.boot("0.0") == []
+    service.resume_task(task)
+    assert failing.boot("0.0") == [1012, 1010]
+
+
 # Staged rollout
 
 
@@ -629,7 +650,6 @@ def test_everything_goes_on_after_a_restart_in_the_middle(
     service.due()
     last = next(device for device in devices if device.device_id not in {row["device_id"] for row in early})
     last.boot("0.0")
-    token = None
     again = Service(DataDir(tmp_path / "cloud"), clock)  # nothing was closed: the other one was killed
     try:
         again.begin("http://127.0.0.1:8090")
@@ -686,8 +706,6 @@ def test_history_of_a_device(service: Service, device: Twin, app: int) -> None:
 
 
 def test_every_step_of_an_operator_is_audited(service: Service, device: Twin, app: int) -> None:
-    from sim.cloud.model.tables import AuditEntry
-
     task = create(service, app)
     service.pause_task(task)
     service.resume_task(task)

@@ -1,5 +1,6 @@
 """Packages and firmware in the cloud (platform 7 and 8), in process and over the API."""
 
+import asyncio
 import json
 import os
 import time
@@ -16,8 +17,10 @@ from cloudsdk.ota.header import Compression, Encryption
 from cloudsdk.ota.pack import PackOptions, pack
 from cloudsdk.ota.package import read_package
 from sim.cloud.client import AdminClient
+from sim.cloud.firmware import FirmwareRequest
 from sim.cloud.model import library
 from sim.cloud.model.packages import Expected
+from sim.cloud.model.tables import AuditEntry
 from sim.cloud.model.work import OPERATOR_CALLER, Caller, Scope
 from sim.cloud.packing import Packers
 from sim.cloud.rollout import Selection
@@ -89,8 +92,6 @@ def test_version_is_higher_than_the_latest(service: Service, product: ProductInf
 
 
 def test_deliberate_downgrades_are_audited(service: Service, product: ProductInfo, tmp_path: Path) -> None:
-    from sim.cloud.model.tables import AuditEntry
-
     for version in ("2.0", "1.0"):
         service.upload_firmware(write_package(tmp_path, "app", version), "lamp", allow_lower=True)
     with service.core.work(OPERATOR_CALLER) as work:
@@ -206,8 +207,6 @@ def test_firmware_of_an_open_task_is_not_deleted(
     service.cancel_task(task)
     service.delete_firmware(number)
     assert service.show_task(task)["firmware"][0]["version"] == "2.0"  # history stays readable
-    from sim.cloud.firmware import FirmwareRequest
-
     assert code_of(service.open_download, url.split("/")[-2], FirmwareRequest("GET")) == (
         "cloud.unknown-download"
     )
@@ -312,8 +311,6 @@ def test_packing_leaves_nothing_behind_when_it_fails(
 
 
 def test_packing_is_bounded(tmp_path: Path) -> None:
-    import asyncio
-
     packers = Packers(parallel=1, waiting=0)
     source = tmp_path / "pipe"
     source.write_bytes(RAW)

@@ -90,5 +90,7 @@ def test_a_database_that_fails_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("sim.cloud.scheduler.LONGEST", 0.1)
-    play(_three_looks, StorageError("the disk is full"))
+    play(_three_looks, StorageError("the disk is full"), ValueError("secret"))
     assert "cloud.storage" in caplog.text
+    assert "ValueError" in caplog.text
+    assert "secret" not in caplog.text

@@ -7,7 +7,7 @@ changes. So nothing is counted per message of a device.
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import ColumnElement, case, func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from cloudsdk.datapoints import Topics
 from sim.cloud.messages import Outgoing, version_query
@@ -98,7 +98,7 @@ def settle_all(
         _ask(
             work,
             TaskDevice.task_ref != task.id,
-            TaskDevice.device_ref.in_(freed.scalar_subquery()),
+            TaskDevice.device_ref.in_(freed),
             TaskDevice.state == TaskState.WAITING,
         )
         make_due(work, task)
@@ -107,17 +107,16 @@ def settle_all(
 
 def tally_of(work: Work, task: Task) -> tuple[Tally, int]:
     """The devices of the open stages, and how many of all stages are not settled."""
-    opened = case((TaskDevice.stage <= task.stage, 1), else_=0)
     query = (
-        select(TaskDevice.state, opened, func.count())
+        select(TaskDevice.state, TaskDevice.stage, func.count())
         .where(TaskDevice.task_ref == task.id)
-        .group_by(TaskDevice.state, opened)
+        .group_by(TaskDevice.state, TaskDevice.stage)
     )
     devices = settled = failed = unsettled = 0
-    for state, is_open, count in work.session.execute(query):
+    for state, stage, count in work.session.execute(query):
         if state in OPEN:
             unsettled += count
-        if is_open:
+        if stage <= task.stage:
             devices += count
             settled += count if state not in OPEN else 0
             failed += count if state == TaskState.FAILED else 0
@@ -170,6 +169,8 @@ def _roll_out(work: Work, task: Task, tally: Tally) -> None:
         )
         audit(work, "task.stop", str(task.id), task.reason)
         return
+    if not may_advance(rollout, tally):
+        task.soak_until = None
     while task.stage + 1 < len(rollout.stages) and may_advance(rollout, tally):
         if task.soak_until is None:
             task.soak_until = work.now + rollout.soak
@@ -233,7 +234,7 @@ def _ask(work: Work, *conditions: ColumnElement[bool]) -> None:
     work.session.flush()
     work.session.execute(
         update(TaskDevice)
-        .where(*conditions, TaskDevice.device_ref.in_(online.scalar_subquery()))
+        .where(*conditions, TaskDevice.device_ref.in_(online))
         .values(ask=True)
         .execution_options(synchronize_session=False)
     )

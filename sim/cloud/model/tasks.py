@@ -83,6 +83,8 @@ def cancel_task(work: Work, task: Task) -> None:
 def retry_task(work: Work, task: Task) -> None:
     """Give the task to its failed devices again. Raises `TaskStateError`."""
     _require(task, (*_GOING, *_HELD, CampaignState.DONE), "tried again")
+    if task.ends_at is not None and task.ends_at <= work.now:
+        raise TaskStateError(f"the time of task {task.id} is over: create another one")
     failed = update(TaskDevice).where(TaskDevice.task_ref == task.id, TaskDevice.state == TaskState.FAILED)
     again = failed.values(
         state=TaskState.WAITING, reason="", attempts=0, installs=0, doubtful=False, updated_at=work.now
@@ -91,7 +93,7 @@ def retry_task(work: Work, task: Task) -> None:
         raise TaskStateError(f"no device of task {task.id} has failed: there is nothing to try again")
     _forgive(work, task)
     task.finished_at = None
-    if task.state != CampaignState.SCHEDULED:
+    if task.state not in (CampaignState.SCHEDULED, CampaignState.PAUSED):
         start(work, task)
     audit(work, "task.retry", str(task.id))
 
@@ -233,14 +235,18 @@ def _infos(work: Work, live: LiveTransfers, tasks: Sequence[Task]) -> list[TaskI
     )
     for found in work.session.execute(sums):
         progress[found[0]].append(found[1:])
-    return [_info(live, task, firmwares[task.id], progress[task.id]) for task in tasks]
+    running = live.sent_by_task()
+    return [
+        _info(task, firmwares[task.id], progress[task.id], running.get(task.id, 0), live.rate(task.id))
+        for task in tasks
+    ]
 
 
 def _info(
-    live: LiveTransfers, task: Task, firmware: list[TaskFirmwareInfo], progress: Sequence[Any]
+    task: Task, firmware: list[TaskFirmwareInfo], progress: Sequence[Any], running: int, rate: int
 ) -> TaskInfo:
+    """`progress` has a row per state and position, `running` is what its running transfers have sent."""
     sizes = [rounded(row["file_size"]) for row in firmware]
-    running = live.sent_for(task.id)
     counts: dict[str, int] = dict.fromkeys(TaskState, 0)
     sent, missing = running, -running
     for state, position, count, offset, bytes_sent in progress:
@@ -251,7 +257,6 @@ def _info(
     device_count = sum(counts.values())
     total = max(device_count * sum(sizes), 1)
     missing = min(max(missing, 0), total)
-    rate = live.rate(task.id)
     unsettled = any(counts[state] for state in OPEN)
     rollout = rollout_of(task)
     return TaskInfo(

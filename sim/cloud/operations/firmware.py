@@ -80,7 +80,8 @@ class FirmwareOperations(BaseOperations):
         """Keep an inspected upload. The blob is durable before the row names it."""
         with self._work(Scope.FIRMWARE) as work:
             # What is refused leaves no blob behind.
-            if library.find_same(work, product, upload.sha256) is None:
+            same = library.find_same(work, product, upload.sha256)
+            if same is None or same.deleted_at is not None:
                 library.check_new(work, product, size=upload.size, facts=facts, allow_lower=allow_lower)
         self.core.blobs.keep(upload)
         with self._work(Scope.FIRMWARE) as work:
