@@ -186,6 +186,16 @@ def test_devices_by_tag_version_and_both(service: Service, product: ProductInfo,
     assert code_of(chosen, "8", Selection(("SN9",))) == "cloud.unknown-device"
 
 
+def test_number_of_devices_to_choose_from_is_bounded(
+    service: Service, product: ProductInfo, app: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet(service, product, 3)
+    monkeypatch.setattr("sim.cloud.model.task_creation.MAX_TASK_DEVICES", 2)
+    assert code_of(create, service, app, selection=Selection(percent=1)) == "cloud.task-refused"
+    assert code_of(create, service, app, "SN1", "SN2", "SN3") == "cloud.task-refused"
+    create(service, app, "SN1", "SN3")
+
+
 def test_selection_is_shown_and_does_not_change_later(
     service: Service, product: ProductInfo, device: Twin, app: int
 ) -> None:

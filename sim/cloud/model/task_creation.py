@@ -15,7 +15,7 @@ from sim.cloud.model.library import find_firmware
 from sim.cloud.model.products import find_product
 from sim.cloud.model.sending import check_message, make_message
 from sim.cloud.model.tables import Device, DeviceTag, Firmware, Product, Task, TaskDevice, TaskFirmware
-from sim.cloud.model.task_review import OPEN, open_stage, start
+from sim.cloud.model.task_review import OPEN, start
 from sim.cloud.model.text import check_text, is_int
 from sim.cloud.model.work import Work
 from sim.cloud.rollout import SHOWN_SNS, Rollout, Selection, drawn, share, stage_of
@@ -79,8 +79,6 @@ def create_task(work: Work, base_url: str, product_ref: str, wanted: NewTask) ->
     audit(work, "task.create", str(task.id), f"{product.product_id} {version}")
     if wanted.starts_at is None or wanted.starts_at <= work.now:
         start(work, task)
-    else:
-        open_stage(work, task, 0)
     return task
 
 
@@ -173,12 +171,14 @@ def _resolve(work: Work, product: Product, task: Task, selection: Selection) -> 
     else:
         rows = list(work.session.execute(query.limit(MAX_TASK_DEVICES + 1)).all())
     found = list({row.id: _Chosen(*row) for row in rows}.values())
+    if len(found) > MAX_TASK_DEVICES:
+        raise TaskRefusedError(
+            f"a task chooses among at most {MAX_TASK_DEVICES} devices: choose by tags or versions"
+        )
     order = drawn([device.device_id for device in found], task.id)
     devices = [found[place] for place in order[: share(len(found), selection.percent)]]
     if not devices:
         raise TaskRefusedError("no device fulfils the conditions of the selection: choose others")
-    if len(devices) > MAX_TASK_DEVICES:
-        raise TaskRefusedError(f"a task is for 1 to {MAX_TASK_DEVICES} devices: make several")
     return devices
 
 
