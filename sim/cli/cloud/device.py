@@ -233,3 +233,14 @@ def device_transfers(sn: str, product: str | None, data: Path, as_json: bool) ->
     columns = ("id", "name", "version", "status", "first_byte", "bytes_sent", "outcome", "started_at")
     with open_admin(data) as admin:
         show_rows(admin.transfers(sn, product=product), columns, as_json)
+
+
+@device.command("tasks")
+@click.argument("sn")
+@which_product_option
+@common_options
+def device_tasks(sn: str, product: str | None, data: Path, as_json: bool) -> None:
+    """List the OTA tasks of the device with this SN, newest first."""
+    columns = ("task_id", "version", "task_state", "state", "attempts", "sent_at", "done_at", "reason")
+    with open_admin(data) as admin:
+        show_rows(admin.tasks_of_device(sn, product=product), columns, as_json)

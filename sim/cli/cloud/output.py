@@ -37,7 +37,8 @@ def echo_fields(fields: Mapping[str, Any]) -> None:
     table.add_column()
     table.add_column(overflow="fold")
     for name, value in fields.items():
-        table.add_row(name.replace("_", " "), _cell(name, value))
+        shown = name if name.isupper() else name.replace("_", " ")  # the former are terms
+        table.add_row(shown, _cell(name, value))
     _console().print(table)
 
 

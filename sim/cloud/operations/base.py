@@ -6,24 +6,32 @@ from dataclasses import dataclass, field
 
 from sim.cloud.blobs import Blobs
 from sim.cloud.logs import LogBook
+from sim.cloud.model.task_review import TASK_DUE
 from sim.cloud.model.vault import Vault
 from sim.cloud.model.work import Caller, Scope, Work
+from sim.cloud.packing import Packers
+from sim.cloud.progress import LiveTransfers
 from sim.cloud.store import Store
 
 
 @dataclass(slots=True)
 class Core:
-    """One cloud, whoever asks. `clock` gives seconds since 1970; devices reach it under `public_url`."""
+    """One cloud, whoever asks. `clock` gives seconds since 1970; devices reach it under `public_url`. `wake`
+    is called, from any thread, when a task became due."""
 
     store: Store
     blobs: Blobs
     clock: Callable[[], float]
     public_url: str
     vault: Vault
-    logs: LogBook = field(init=False)
+    wake: Callable[[], None] = lambda: None
     devices_gone: Callable[[Sequence[str]], None] = lambda _device_ids: None  # after they were deleted
+    packers: Packers = field(default_factory=Packers)
+    live: LiveTransfers = field(init=False)
+    logs: LogBook = field(init=False)
 
     def __post_init__(self) -> None:
+        self.live = LiveTransfers(self.clock)
         self.logs = LogBook(self.store)
 
     def now(self) -> int:
@@ -34,6 +42,9 @@ class Core:
         """One transaction: durable when the block ends, undone when it raises."""
         with self.store.transaction() as session:
             yield Work(session, self.now(), caller, self.vault)
+            due = session.info.pop(TASK_DUE, False)
+        if due:
+            self.store.after_commit(self.wake)
 
     @contextlib.contextmanager
     def look(self, caller: Caller) -> Iterator[Work]:
