@@ -1,5 +1,6 @@
 """`cloudsim cloud firmware` and `cloudsim cloud task` beyond the basics."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from cloud_helpers import Twin, activate, write_package
+from rich.console import Console
 
 from cloudsdk.errors import CloudSdkError
 from cloudsdk.ota.header import Encryption
 from cloudsdk.ota.pack import pack
 from sim.cli.cloud import cloud
+from sim.cli.cloud.watch import _bars
 from sim.cloud.datadir import DataDir
 from sim.cloud.service import Service
 
@@ -144,6 +147,16 @@ def test_watch_follows_changes_on_a_pipe(data: Path, monkeypatch: pytest.MonkeyP
         "running, 50 %: 1 waiting, 1 done",
         "done, 100 %: 2 done",
     ]
+
+
+def test_watch_draws_a_bar_for_each_state(data: Path) -> None:
+    info = create(data, "--all", "--stages", "50,100")
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(_bars({**info, "rate": 64_000, "eta": 7}))
+    lines = console.export_text().splitlines()
+    assert lines[0].rstrip() == "task 1: running, stage 1 of 2, 0 %, 64 kB/s, about 7 s left"
+    assert [line.split()[0] for line in lines[1:]] == list(info["counts"])
+    assert lines[1].split()[-1] == "2"
 
 
 def test_firmware_is_shown_downloaded_and_deleted(data: Path, tmp_path: Path) -> None:

@@ -615,6 +615,22 @@ def test_disconnect_and_cancel(service: Service, device: Twin, app: int) -> None
     assert state(service, task) == "cancelled"
 
 
+def test_device_that_never_returns_does_not_keep_a_cancelled_task(
+    service: Service, device: Twin, app: int, clock: Any
+) -> None:
+    task = create(service, app, rollout=Rollout(report_deadline=100))
+    device.boot("0.0")
+    fetch(service, urls(device)["app"], upto=512)
+    clock.now += 99
+    service.due()
+    service.cancel_task(task)
+    assert code_of(service.delete_firmware, app) == "cloud.firmware-in-use"
+    clock.now += 99
+    service.due()
+    assert state(service, task) == "cancelled"
+    service.delete_firmware(app)
+
+
 def test_device_that_cannot_be_called_back_may_still_succeed(
     service: Service, product: ProductInfo, app: int
 ) -> None:

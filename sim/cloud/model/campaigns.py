@@ -115,20 +115,16 @@ def _holds(work: Work, device: Device, item: TaskDevice) -> bool:
         return state == CampaignState.RUNNING
     if device.sent_task == item.task_ref:
         return True  # this connection had the message
-    if item.state == TaskState.INSTALLING:
-        return _came_back(work, item)
     if state == CampaignState.CANCELLED:
         settle(work, item, TaskState.CANCELLED, "the task was cancelled")
         return False
-    return True
+    return item.state != TaskState.INSTALLING or _came_back(work, item)
 
 
 def _came_back(work: Work, item: TaskDevice) -> bool:
-    """The device fetched a whole package and reports something else than the version of the task."""
+    """The device fetched a whole package and reports something else than the version of the task. Whether it
+    may try again."""
     task = item.task
-    if task.state == CampaignState.CANCELLED:
-        settle(work, item, TaskState.CANCELLED, "the task was cancelled")
-        return False
     item.attempts += 1
     item.installs += 1
     item.doubtful = True

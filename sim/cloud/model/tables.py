@@ -207,7 +207,7 @@ class TaskDevice(Base):
 
     `attempts` counts how often it came back in vain with the firmware at `position`, `installs` with any;
     `doubtful` says that the last of them may have been an incomplete download. `due_at` is when a silent
-    device has failed. `ask` marks a device that is to be asked for its version, which sets the task going.
+    device is given up. `ask` marks a device that is to be asked for its version, which sets the task going.
     """
 
     __tablename__ = "task_devices"

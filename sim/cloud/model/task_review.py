@@ -142,6 +142,9 @@ def review(work: Work, task: Task) -> None:
         settle_all(work, task, [TaskState.WAITING], TaskState.EXPIRED, "the task ended before its turn came")
     silence = f"no report within {task.report_deadline} seconds of the download"
     settle_all(work, task, [TaskState.INSTALLING], TaskState.FAILED, silence, silent=True)
+    if task.state == CampaignState.CANCELLED:
+        # A device that cannot be called back and never returns must not keep the task, and its firmware.
+        settle_all(work, task, BEGUN, TaskState.CANCELLED, "the task was cancelled", silent=True)
     tally, unsettled = tally_of(work, task)
     if unsettled == 0:
         _end(work, task)

@@ -105,7 +105,7 @@ def _begin_fetch(work: Work, transfer: Transfer, plan: ResponsePlan) -> int | No
     item.state = TaskState.DOWNLOADING
     item.offset = plan.start
     item.transfer_ref = transfer.id
-    item.due_at = None
+    item.due_at = work.now + item.task.report_deadline
     item.updated_at = work.now
     return item.task_ref
 
