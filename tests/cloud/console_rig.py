@@ -17,13 +17,14 @@ from cloudsdk.profile import MANUAL, Profile
 from cloudsdk.route import Route, direct
 from sim.board import Board, furnish, make_board
 from sim.cloud.client import AdminClient
+from sim.cloud.database import sqlite_url
 from sim.cloud.datadir import DataDir
 from sim.cloud.gateways.consoles import Consoles
 from sim.cloud.gateways.limits import ConsoleLimits
 from sim.cloud.gateways.log_control import LogState
 from sim.cloud.logs import LogBook
 from sim.cloud.server import CloudConfig, CloudServer
-from sim.cloud.store import Store, sqlite_url
+from sim.cloud.store import Store
 from sim.device import Device
 from sim.flash.layout import load_board
 

@@ -57,8 +57,12 @@ def old_database(path: Path) -> None:
 
 def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
     opened = sqlite3.connect(path)
+    opened.row_factory = sqlite3.Row
     tables = [name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    found = {name: opened.execute(f"SELECT * FROM {name}").fetchall() for name in tables}  # noqa: S608
+    found = {
+        name: [dict(row) for row in opened.execute(f"SELECT * FROM {name}")]  # noqa: S608
+        for name in tables
+    }
     opened.close()
     return found
 
@@ -102,12 +106,19 @@ def test_database_of_the_first_version_is_taken_over_without_loss(tmp_path: Path
     assert (product["name"], product["description"], product["devices"]) == ("lamp", "first 'version'", 2)
     assert service.show_task(1)["devices"][0]["state"] == "downloading"
     assert service.transfers(service.list_devices()[0]["sn"])[0]["bytes_sent"] == 128
+    keys = {row["sn"]: row["device_key"] for row in before["devices"]}
+    assert {sn: service.device_key(sn)["device_key"] for sn in keys} == keys
+    assert service.product_key("lamp")["product_key"] == before["products"][0]["product_key"]
     service.close()
     after = rows(data.database)
-    assert before.pop("settings") == [("schema_version", "1")]
+    assert before.pop("settings") == [{"key": "schema_version", "value": "1"}]
+    #: Keys are sealed, and the time of publication says what the flag said.
+    changed = {"device_key", "product_key", "published"}
     for table, content in before.items():
-        kept = [row[: len(content[0])] for row in after[table]]
-        assert kept == content, table
+        for old, new in zip(content, after[table], strict=True):
+            assert {name: new[name] for name in old.keys() - changed} == {
+                name: old[name] for name in old.keys() - changed
+            }, table
     Service(data).close()  # and again, with nothing left to do
     engine = make_engine(sqlite_url(data.database))
     with engine.begin() as connection:

@@ -7,12 +7,13 @@ import pytest
 from cloud_helpers import online, twin
 
 from cloudsdk.errors import CloudSdkError
+from sim.cloud.database import sqlite_url
 from sim.cloud.datadir import DataDir
 from sim.cloud.logs import MAX_PAGE, MAX_SEARCH, LogBook, LogFilter, LogLine, as_text
 from sim.cloud.notices import News, Notice
 from sim.cloud.service import Service
 from sim.cloud.shapes import ProductInfo
-from sim.cloud.store import Store, sqlite_url
+from sim.cloud.store import Store
 
 START = 1_539_684_200_000  # milliseconds
 
