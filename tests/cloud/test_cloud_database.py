@@ -329,6 +329,23 @@ def test_neighbours_share_a_transaction_and_one_that_fails_harms_none(url: URL) 
     store.close()
 
 
+def test_reading_does_not_wait_for_events(monkeypatch: pytest.MonkeyPatch, url: URL) -> None:
+    monkeypatch.setattr("sim.cloud.worker.MAX_WAITING", 1)
+    store = Store(url)
+
+    async def main() -> None:
+        worker = Worker(store)
+        gate = threading.Event()
+        events = [asyncio.create_task(worker.event(gate.wait)) for _ in range(3)]
+        await asyncio.wait_for(worker.look(store.check), PATIENCE)
+        gate.set()
+        await asyncio.gather(*events)
+        worker.close()
+
+    asyncio.run(main())
+    store.close()
+
+
 def test_a_database_that_cannot_be_had_is_waited_for_once() -> None:
     begun = []
 
