@@ -20,6 +20,7 @@ from sim.cloud.client import AdminClient
 from sim.cloud.database import sqlite_url
 from sim.cloud.model.tables import Base
 from sim.cloud.model.work import Scope
+from sim.cloud.rollout import Selection
 from sim.cloud.server import CloudConfig, CloudServer
 
 PASSWORD: Final = "correct horse"
@@ -185,7 +186,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         answer = requests.post(server.activation_url, activation, timeout=10).json()
         package = write_package(directory, "app", "7.7.7")
         firmware = victim.upload_firmware(package, "victims-lamp")
-        task = victim.create_task("victims-lamp", "victims-version", [firmware["id"]], [SN])
+        task = victim.create_task(
+            "victims-lamp",
+            firmware_ids=[firmware["id"]],
+            selection=Selection(sns=(SN,)),
+            version="victims-version",
+        )
         values = {
             "account": "victor",
             "account_id": account["id"],
