@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/cloud.py [--devices N] [--database URL] [--broker mosquitto] [--json]
 
-The cloud is `cloudsim cloud serve` in a process of its own, the fleet (`fleet.py`) another one. `online` is
-the time from the start of the fleet until all devices have reported their version, `campaign` from the
+The cloud is `cloudsim cloud serve` in a process of its own, the fleet (`cloud_fleet.py`) another one. `online`
+is the time from the start of the fleet until all devices have reported their version, `campaign` from the
 creation of the task until all have downloaded 64 KiB and reported its version. `lag` is how late the event
 loop of the cloud woke up, the bound that 99 % kept. Activations and firmware are compared with bare Starlette
 routes that answer with as many bytes. A database given by URL must be empty.
@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 
 import requests
 import uvicorn
-from fleet import Device, download
+from cloud_fleet import Device, download
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -39,6 +39,7 @@ from cloudsdk.activation import Credentials, request_body
 from cloudsdk.ota.pack import pack
 from sim.cloud.client import AdminClient
 from sim.cloud.datadir import DataDir
+from sim.cloud.rollout import Selection
 from sim.cloud.service import Service
 from sim.cloud.worker import Worker
 
@@ -79,11 +80,14 @@ def request_fields(product_id: str, product_key: str, sn: str) -> dict[str, str]
 
 
 class FleetProcess:
-    """`fleet.py`, told what to do; `wait` reads what it tells."""
+    """`cloud_fleet.py`, told what to do; `wait` reads what it tells."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "fleet.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, str(HERE / "cloud_fleet.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")
@@ -124,7 +128,9 @@ def campaign(data: DataDir, ids: list[Credentials], product_id: str, options: li
         )
         firmware = admin.upload_firmware(path, product_id)
         started = time.perf_counter()
-        admin.create_task(product_id, "2.0", [firmware["id"]], [f"SN{n}" for n in range(len(ids))])
+        admin.create_task(
+            product_id, firmware_ids=[firmware["id"]], selection=Selection(everyone=True), version="2.0"
+        )
         created = time.perf_counter() - started
         fleet.wait("reported 2.0", len(ids))
         took = time.perf_counter() - started
@@ -246,7 +252,12 @@ def firmware_urls(data: DataDir, ids: list[Credentials], path: Path, product_id:
     service = Service(data)  # beside the server: both may write
     chosen = ids[:AT_ONCE]
     firmware = service.upload_firmware(path, product_id)
-    service.create_task(product_id, "3.0", [firmware["id"]], [f"SN{n}" for n in range(len(chosen))])
+    service.create_task(
+        product_id,
+        firmware_ids=[firmware["id"]],
+        selection=Selection(tuple(f"SN{n}" for n in range(len(chosen)))),
+        version="3.0",
+    )
     urls = []
     for one in chosen:
         topic = f"/cloud/{product_id}/{one.device_id}/ota"

@@ -84,7 +84,7 @@ class Gate:
 
     def __init__(self, service: Service) -> None:
         self.now = 0.0
-        self.worker = Worker()
+        self.worker = Worker(service.core.store)
         self.sessions = Sessions(service.core, self.worker, monotonic=lambda: self.now)
 
     def log_in(self, name: str, password: str, address: str = "192.0.2.1") -> str:
@@ -105,7 +105,7 @@ class Gate:
 @pytest.fixture
 def gate(service: Service) -> Iterator[Gate]:
     found = Gate(service)
-    found.worker._executor.submit(service.create_account, "anna", PASSWORD).result()
+    asyncio.run(found.worker.run(service.create_account, "anna", PASSWORD))
     yield found
     found.close()
 
@@ -192,7 +192,7 @@ def test_hash_of_earlier_parameters_is_renewed_at_log_in(gate: Gate, service: Se
             return account.password_cost
 
     def run(change: bytes | None = None) -> str | None:
-        return gate.worker._executor.submit(stored, change).result()
+        return asyncio.run(gate.worker.run(stored, change))
 
     run(b"")
     assert gate.log_in("anna", PASSWORD) == "in"

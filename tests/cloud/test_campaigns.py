@@ -14,6 +14,7 @@ from cloudsdk.ota.task import UpgradeMode
 from cloudsdk.ota.transport import rounded
 from sim.cloud.datadir import DataDir
 from sim.cloud.firmware import FirmwareRequest
+from sim.cloud.model.keys import sealed_device_key
 from sim.cloud.model.tables import AuditEntry, Device, DeviceTag
 from sim.cloud.model.work import OPERATOR_CALLER
 from sim.cloud.rollout import Rollout, Selection
@@ -774,7 +775,7 @@ def test_ten_thousand_devices_cost_a_bounded_number_of_statements(
                     **fields,
                     "sn": f"SN{n}",
                     "device_id": f"{n:016x}",
-                    "device_key": f"{n:032x}",
+                    "device_key": sealed_device_key(work, f"{n:016x}", f"{n:032x}"),
                     "online": True,
                 }
                 for n in range(2, count + 1)

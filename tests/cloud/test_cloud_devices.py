@@ -14,6 +14,7 @@ from sim.cloud.datadir import DataDir
 from sim.cloud.errors import DevicesRefusedError, ForbiddenError
 from sim.cloud.model.tables import AuditEntry
 from sim.cloud.model.work import OPERATOR_CALLER, Scope
+from sim.cloud.rollout import Selection
 from sim.cloud.service import Service
 from sim.cloud.shapes import DeviceFilter, DeviceState, ProductInfo
 
@@ -207,7 +208,7 @@ def test_deleted_device_can_do_nothing_more(service: Service, product: ProductIn
     firmware = service.upload_firmware(write_package(tmp_path), "lamp")
     device = twin(service, product, "SN1")
     password = mqtt_password(service.device_key("SN1")["device_key"]).encode()
-    service.create_task("lamp", None, [firmware["id"]], ["SN1"])
+    service.create_task("lamp", firmware_ids=[firmware["id"]], selection=Selection(("SN1",)))
     device.boot("0.0")
     assert service.login(device.device_id, password) == product["product_id"]
     service.delete_device("SN1")

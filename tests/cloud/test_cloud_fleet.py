@@ -17,12 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from cloud_fleet import Device, Fleet
 from cloud_helpers import activate, new_database, write_package
-from fleet import Device, Fleet
 
 from cloudsdk.errors import CloudSdkError
 from sim.cloud.client import AdminClient
 from sim.cloud.datadir import DataDir
+from sim.cloud.rollout import Selection
 from sim.cloud.server import BrokerKind, CloudConfig, CloudServer
 from sim.cloud.service import Service
 from sim.cloud.shapes import TaskInfo
@@ -47,12 +48,17 @@ def furnished(data: DataDir, count: int) -> tuple[str, list[tuple[str, str]]]:
 
 def campaign(admin: AdminClient, firmware: int, count: int, version: str | None = None) -> TaskInfo:
     """A task for all devices of `furnished`."""
-    return admin.create_task("lamp", version, [firmware], [f"SN{number}" for number in range(count)])
+    return admin.create_task(
+        "lamp",
+        firmware_ids=[firmware],
+        selection=Selection(tuple(f"SN{number}" for number in range(count))),
+        version=version,
+    )
 
 
 def done(task: TaskInfo) -> int:
     """How many devices are done with it."""
-    return [device["state"] for device in task["devices"]].count("done")
+    return task["counts"]["done"]
 
 
 def new_data(request: pytest.FixtureRequest, directory: Path, database: str) -> DataDir:
@@ -76,10 +82,10 @@ def address(url: str) -> tuple[str, int]:
 
 
 class FleetProcess:
-    """`benchmarks/fleet.py` in a process of its own; `states` counts devices by state."""
+    """`benchmarks/cloud_fleet.py` in a process of its own; `states` counts devices by state."""
 
     def __init__(self, order: dict[str, Any]) -> None:
-        command = [sys.executable, str(ROOT / "benchmarks" / "fleet.py")]
+        command = [sys.executable, str(ROOT / "benchmarks" / "cloud_fleet.py")]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )

@@ -12,6 +12,7 @@ from sim.cloud.errors import ForbiddenError, UnknownDownloadError
 from sim.cloud.firmware import FirmwareRequest
 from sim.cloud.model.tables import Base, Device, Download, Task, TaskDevice, Transfer
 from sim.cloud.model.work import OPERATOR_CALLER, Scope
+from sim.cloud.rollout import Selection
 from sim.cloud.service import Service
 from sim.cloud.shapes import Outcome, ProductInfo
 
@@ -135,7 +136,7 @@ def test_deleted_product_takes_everything_along(
     service.upload_firmware(tmp_path / "app-2.0.0.rbl", "other")
     device = twin(service, product, "SN1")
     service.update_device("SN1", tags=["a"])
-    service.create_task("lamp", None, [own["id"]], ["SN1"])
+    service.create_task("lamp", firmware_ids=[own["id"]], selection=Selection(("SN1",)))
     device.boot("0.0")
     url = re.search(rb'/fw/([^/"]+)/', device.answers[0].payload)
     assert url is not None

@@ -1,14 +1,9 @@
 """Stored log lines: pages, search, time ranges, downloads, bounds (platform 6.2)."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from cloud_helpers import online, twin
 
 from cloudsdk.errors import CloudSdkError
-from sim.cloud.database import sqlite_url
-from sim.cloud.datadir import DataDir
 from sim.cloud.logs import MAX_PAGE, MAX_SEARCH, LogBook, LogFilter, LogLine, as_text
 from sim.cloud.notices import News, Notice
 from sim.cloud.service import Service
@@ -19,10 +14,8 @@ START = 1_539_684_200_000  # milliseconds
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    found = Store(sqlite_url(DataDir(tmp_path / "cloud").database))
-    yield found
-    found.close()
+def store(service: Service) -> Store:
+    return service.core.store
 
 
 @pytest.fixture

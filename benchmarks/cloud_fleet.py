@@ -1,7 +1,7 @@
 """Many devices on one event loop, on bare sockets: what a campaign looks like from their side.
 
     echo '{"mqtt": ["127.0.0.1", 1883], "product_id": "...", "devices": [["<DeviceID>", "<DeviceKey>"]]}' |
-        python benchmarks/fleet.py
+        python benchmarks/cloud_fleet.py
 
 A device connects, says that it is online, answers 1010 with its version, downloads on 1012 and resumes broken
 downloads, then leaves without a word, connects again and reports the version of the task. It tries again for
