@@ -150,7 +150,13 @@ def free_ports() -> tuple[int, int]:
 def serving(data: DataDir, ports: tuple[int, int], broker: BrokerKind) -> Iterator["subprocess.Popen[str]"]:
     """A cloud that devices can reach; it is killed at the end."""
     command = [sys.executable, "-c", "from sim.cli.main import main; main()", "cloud", "serve", "--json"]
-    options = [f"--data={data.root}", f"--http-port={ports[0]}", f"--mqtt-port={ports[1]}"]
+    options = [
+        f"--data={data.root}",
+        f"--http-port={ports[0]}",
+        f"--mqtt-port={ports[1]}",
+        "--shell-port=0",
+        "--log-port=0",
+    ]
     with subprocess.Popen(
         [*command, *options, f"--broker={broker}"], stdout=subprocess.PIPE, text=True
     ) as process:

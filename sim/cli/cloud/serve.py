@@ -21,6 +21,20 @@ _file: Final = click.Path(path_type=Path)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--http-port", type=click.IntRange(0, 65535), default=8090, show_default=True)
 @click.option("--mqtt-port", type=click.IntRange(0, 65535), default=1883, show_default=True)
+@click.option(
+    "--shell-port",
+    type=click.IntRange(0, 65535),
+    help="Port that devices connect their shells to. Default: 8091, or any free one with --http-port 0.",
+)
+@click.option(
+    "--log-port",
+    type=click.IntRange(0, 65535),
+    help="Port that devices send their logs to. Default: 8092, or any free one with --http-port 0.",
+)
+@click.option(
+    "--gateway-host",
+    help="Address that devices reach these two under. Default: that of the public URL or host.",
+)
 @click.option("--broker", type=click.Choice(["embedded", "mosquitto"]), default="embedded", show_default=True)
 @click.option("--public-url", help="URL under which devices reach the HTTP port, if not host and port.")
 @click.option(
@@ -52,6 +66,9 @@ def serve(
     host: str,
     http_port: int,
     mqtt_port: int,
+    shell_port: int | None,
+    log_port: int | None,
+    gateway_host: str | None,
     broker: Any,
     public_url: str | None,
     database: str | None,
@@ -85,6 +102,9 @@ def serve(
             registration=registration,
             allowed_hosts=allowed_hosts,
             vault_key=place().vault_key,
+            shell_port=shell_port,
+            log_port=log_port,
+            gateway_host=gateway_host,
         )
     )
     for number in (signal.SIGINT, signal.SIGTERM):
