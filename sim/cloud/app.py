@@ -35,10 +35,17 @@ _log = logging.getLogger(__name__)
 
 
 class CloudApp:
-    """The endpoints. `instance` identifies this run of the server to local tools."""
+    """The endpoints. `instance` identifies this run of the server to local tools, `console` gets the rest."""
 
     def __init__(
-        self, service: Service, worker: Worker, broker: DeviceBroker, *, admin_token: str, instance: str
+        self,
+        service: Service,
+        worker: Worker,
+        broker: DeviceBroker,
+        *,
+        admin_token: str,
+        instance: str,
+        console: ASGIApp | None = None,
     ) -> None:
         self._service = service
         self._worker = worker
@@ -50,6 +57,7 @@ class CloudApp:
                 Route("/fw/{token}/{file}", self._firmware, methods=["GET"]),  # Starlette adds HEAD
                 Route("/healthz", self._health, methods=["GET"]),
                 Mount(API_PATH, make_api(ApiContext(service, worker, broker, admin_token))),
+                *([] if console is None else [Mount("/", console)]),
             ],
             exception_handlers=exception_handlers(),
         )

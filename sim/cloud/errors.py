@@ -168,6 +168,12 @@ class DataInUseError(CloudError):
     code = "cloud.data-in-use"
 
 
+class ConsoleInUseError(CloudError):
+    """A second web console in one process."""
+
+    code = "cloud.console-in-use"
+
+
 class UnreachableError(CloudError):
     """The admin API does not answer."""
 

@@ -15,6 +15,7 @@ from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from cloudsdk.errors import UsageError
 from sim.cloud.app import ACTIVATION_PATH, CloudApp
@@ -28,6 +29,7 @@ from sim.cloud.worker import Worker
 
 MAX_PUBLIC_URL: Final = 160  # characters; the rest of the 255 of a firmware URL is token and name
 STOP_TIMEOUT: Final = 2  # seconds a firmware download may go on when the server stops
+MAX_SOCKET_MESSAGE: Final = 1024 * 1024  # bytes a browser may send to the web console at once
 _LOCAL: Final = "127.0.0.1"
 _BACKLOG: Final = 2048  # connections that wait to be accepted
 _WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound to
@@ -41,7 +43,8 @@ _log = logging.getLogger(__name__)
 class CloudConfig:
     """`public_url` is what devices reach the HTTP port under; without one, host and port are used.
     Port 0 takes any free port. `tls` is for devices, over HTTP and MQTT; the tools on this machine then have
-    a port of their own without. Raises `UsageError` when it cannot be."""
+    a port of their own without. `console` adds the web console, at most one in a process. Raises
+    `UsageError` when it cannot be."""
 
     data: Path
     host: str = "127.0.0.1"
@@ -50,6 +53,7 @@ class CloudConfig:
     broker: BrokerKind = "embedded"
     public_url: str | None = None
     tls: ServerTls | None = None
+    console: bool = False
 
     def __post_init__(self) -> None:
         if self.public_url is not None:
@@ -166,14 +170,35 @@ class CloudServer:
             stack.push_async_callback(broker.stop)
             scheme = "mqtt" if config.tls is None else "mqtts"
             self.mqtt_url = f"{scheme}://{_url_host(config.host)}:{broker.port}"
-            app = CloudApp(service, worker, broker, admin_token=self.admin_token, instance=self._instance)
+            console = await self._open_console(stack, service, worker)
+            app = CloudApp(
+                service,
+                worker,
+                broker,
+                admin_token=self.admin_token,
+                instance=self._instance,
+                console=console,
+            )
             serving = [
-                await stack.enter_async_context(_serving(app, own, tls))
+                await stack.enter_async_context(_serving(app, own, tls, config.console))
                 for own, tls in zip(listeners, (config.tls, None), strict=False)
             ]
             stack.enter_context(data.announced(self._endpoint()))
             ready.set()
             await self._until_stop(self._stop, serving, broker)
+
+    async def _open_console(
+        self, stack: contextlib.AsyncExitStack, service: Service, worker: Worker
+    ) -> ASGIApp | None:
+        if not self.config.console:
+            return None
+        from sim.cloud.web.console import Console  # NiceGUI takes its time
+        from sim.cloud.web.visit import Addresses, Cloud
+
+        addresses = Addresses(self.activation_url, self.http_url, self.mqtt_url)
+        console = Console(Cloud(service, worker, addresses))
+        await stack.enter_async_context(console.running())
+        return console
 
     async def _until_stop(
         self, stop: asyncio.Event, serving: "Sequence[asyncio.Task[None]]", broker: DeviceBroker
@@ -220,13 +245,14 @@ def _broker(config: CloudConfig, data: DataDir, service: Service, worker: Worker
     return EmbeddedLink(events, config.tls)
 
 
-def _uvicorn_config(app: CloudApp, tls: ServerTls | None) -> uvicorn.Config:
+def _uvicorn_config(app: CloudApp, tls: ServerTls | None, sockets: bool) -> uvicorn.Config:
     files = (tls.certificate, tls.key, tls.client_ca) if tls is not None else (None, None, None)
     certificate, key, client_ca = files
     return uvicorn.Config(
         app.asgi,
         http="h11",  # keeps the case of header names (cloudsdk-protocol 1.3)
-        ws="none",
+        ws="websockets-sansio" if sockets else "none",
+        ws_max_size=MAX_SOCKET_MESSAGE,
         lifespan="off",
         log_config=None,
         access_log=False,  # URLs hold download tokens
@@ -242,9 +268,9 @@ def _uvicorn_config(app: CloudApp, tls: ServerTls | None) -> uvicorn.Config:
 
 @contextlib.asynccontextmanager
 async def _serving(
-    app: CloudApp, listener: socket.socket, tls: ServerTls | None
+    app: CloudApp, listener: socket.socket, tls: ServerTls | None, sockets: bool
 ) -> "AsyncIterator[asyncio.Task[None]]":
-    http = _Uvicorn(_uvicorn_config(app, tls))
+    http = _Uvicorn(_uvicorn_config(app, tls, sockets))
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     try:
         yield serving

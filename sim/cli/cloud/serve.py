@@ -25,6 +25,7 @@ _file: Final = click.Path(path_type=Path)
 @click.option("--tls-cert", type=_file, help="Certificate (PEM): HTTP and MQTT with TLS. Needs --tls-key.")
 @click.option("--tls-key", type=_file, help="Its key (PEM).")
 @click.option("--tls-client-ca", type=_file, help="Devices must show a certificate of this CA (PEM).")
+@click.option("--console/--no-console", default=True, show_default=True, help="The web console at /.")
 def serve(
     data: Path,
     as_json: bool,
@@ -36,6 +37,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
+    console: bool,
 ) -> None:
     """Run the cloud until SIGINT or SIGTERM. Port 0 takes any free port."""
     from sim.cloud.server import CloudConfig, CloudServer
@@ -46,7 +48,7 @@ def serve(
         tls = ServerTls(tls_cert, tls_key, tls_client_ca)
     elif tls_cert is not None or tls_key is not None or tls_client_ca is not None:
         raise UsageError("TLS needs --tls-cert and --tls-key, both")
-    server = CloudServer(CloudConfig(data, host, http_port, mqtt_port, broker, public_url, tls))
+    server = CloudServer(CloudConfig(data, host, http_port, mqtt_port, broker, public_url, tls, console))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.request_stop())
     server.start()

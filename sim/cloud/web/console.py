@@ -1,0 +1,144 @@
+"""The console as a part of the cloud's server.
+
+NiceGUI keeps its application, its clients and its settings in module globals, so a process has at most one
+console, and this module is the only one that touches those globals.
+"""
+
+import contextlib
+import copy
+import logging
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI
+from nicegui import Client, app, core, ui
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route, Router, compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sim.cloud.errors import ConsoleInUseError
+from sim.cloud.responses import problem
+from sim.cloud.web.access import NOBODY, caller_of
+from sim.cloud.web.i18n import Translator
+from sim.cloud.web.layout import show_page
+from sim.cloud.web.pages import PAGES
+from sim.cloud.web.preferences import preferences
+from sim.cloud.web.routes import LOGIN_PATH, PageRoute
+from sim.cloud.web.visit import Cloud, Visit
+
+MAX_PAGES: Final = 500  # pages that browsers have open
+MAX_PAGES_PER_ADDRESS: Final = 100  # of them from one IP address
+RECONNECT_TIMEOUT: Final = 15.0  # seconds after which a page without connection is forgotten
+PAGE_TIMEOUT: Final = 10.0  # seconds to build a page
+MESSAGE_HISTORY: Final = 200  # updates kept for a browser that reconnects
+TAB_AGE: Final = 3600.0  # seconds NiceGUI keeps what it knows of a closed tab
+ASSETS: Final = Path(__file__).parent / "assets"
+ASSETS_PATH: Final = "/console"
+
+_INTERNAL: Final = ("/_nicegui/", "/_nicegui_ws/")
+_BROWSER_CACHE: Final = "public, max-age=3600"
+
+_log = logging.getLogger(__name__)
+
+
+class Console:
+    """An ASGI application: the pages, and what their scripts need."""
+
+    _running: "Console | None" = None
+
+    def __init__(self, cloud: Cloud, pages: Sequence[PageRoute] = PAGES) -> None:
+        self._cloud = cloud
+        self._pages = [(page, compile_path(page.path)[0]) for page in pages]
+        self._inner: ASGIApp | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve inside. Raises `ConsoleInUseError`."""
+        if Console._running is not None:
+            raise ConsoleInUseError("this process has a web console already: start the other cloud without")
+        Console._running = self
+        try:
+            frame = _configured()
+            for page, _ in self._pages:
+                self._register(page)
+            async with frame.router.lifespan_context(frame):
+                # NiceGUI would take a socket from any site; a page of ours is always of the same origin.
+                core.sio.eio.cors_allowed_origins = None
+                assets = Route(ASSETS_PATH + "/{file}", _asset, methods=["GET"])
+                self._inner = Router([assets, Mount("/", frame)], redirect_slashes=False)
+                yield
+        finally:
+            self._inner = None
+            for page, _ in self._pages:
+                app.remove_route(page.path)
+            Console._running = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._inner is None:
+            raise HTTPException(503)
+        refusal = None
+        if scope["type"] == "http" and not scope["path"].startswith((*_INTERNAL, ASSETS_PATH + "/")):
+            refusal = await self._refusal(Request(scope, receive))
+        await (refusal or self._inner)(scope, receive, send)
+
+    async def _refusal(self, request: Request) -> Response | None:
+        """What a request for a page gets in place of the page."""
+        route = next((page for page, pattern in self._pages if pattern.match(request.url.path)), None)
+        if route is None or request.method not in ("GET", "HEAD"):
+            raise HTTPException(404)
+        caller = await caller_of(request)
+        if caller is None and not route.public:
+            return RedirectResponse(LOGIN_PATH, 303)
+        request.state.caller = caller or NOBODY
+        return _full(request)
+
+    def _register(self, route: PageRoute) -> None:
+        async def page(request: Request, client: Client) -> None:
+            choice = preferences(request)
+            # NiceGUI has language and theme per page function; ours are per reader.
+            client.page = copy.copy(client.page)
+            client.page.language = "zh-CN" if choice.language == "zh" else "en-US"
+            client.page.dark = choice.theme.dark
+            visit = Visit(self._cloud, request.state.caller, choice, request, Translator(choice.language))
+            await show_page(visit, route, client)
+
+        ui.page(route.path, response_timeout=PAGE_TIMEOUT)(page)
+
+
+def _configured() -> FastAPI:
+    """NiceGUI, set up and mounted."""
+    frame = FastAPI(openapi_url=None)
+    ui.run_with(
+        frame,
+        title="cloudsim",
+        favicon=(ASSETS / "favicon.svg").read_text(),
+        reconnect_timeout=RECONNECT_TIMEOUT,
+        message_history_length=MESSAGE_HISTORY,
+        tailwind=False,
+        binding_refresh_interval=None,
+        show_welcome_message=False,
+    )
+    app.storage.max_tab_storage_age = TAB_AGE
+    return frame
+
+
+async def _asset(request: Request) -> Response:
+    path = ASSETS / request.path_params["file"]
+    if path.parent != ASSETS or not path.is_file():
+        raise HTTPException(404)
+    return FileResponse(path, headers={"Cache-Control": _BROWSER_CACHE})
+
+
+def _full(request: Request) -> Response | None:
+    """A refusal when too many pages are open: each one takes memory until its browser goes away."""
+    host = request.client.host if request.client else ""
+    pages = list(Client.instances.values())
+    if len(pages) < MAX_PAGES and sum(page.ip == host for page in pages) < MAX_PAGES_PER_ADDRESS:
+        return None
+    _log.warning("the console refuses a page: %d are open", len(pages))
+    response = problem(503, "cloud.console-full", "too many pages are open: close some, then reload")
+    response.headers["Retry-After"] = str(int(RECONNECT_TIMEOUT))
+    return response
