@@ -22,7 +22,9 @@ from sim.cloud.responses import (
     json_response,
     problem,
 )
+from sim.cloud.security import Hardened, api_policy, console_policy
 from sim.cloud.service import Service
+from sim.cloud.sessions import Sessions
 from sim.cloud.worker import Worker
 
 ACTIVATION_PATH: Final = "/devices/active"
@@ -35,35 +37,42 @@ _log = logging.getLogger(__name__)
 
 
 class CloudApp:
-    """The endpoints. `instance` identifies this run of the server to local tools, `console` gets the rest."""
+    """The endpoints. `instance` identifies this run of the server to local tools, `console` gets the rest.
+
+    `hosts` are the names that browsers may use (`security.allowed_hosts`), `secure` says that there is TLS.
+    """
 
     def __init__(
         self,
         service: Service,
         worker: Worker,
         broker: DeviceBroker,
+        sessions: Sessions,
         *,
         admin_token: str,
         instance: str,
+        hosts: frozenset[str] | None = None,
+        secure: bool = False,
         console: ASGIApp | None = None,
     ) -> None:
         self._service = service
         self._worker = worker
         self._broker = broker
         self._instance = instance
+        context = ApiContext(service, worker, broker, sessions, admin_token, secure)
         starlette = Starlette(
             routes=[
                 Route(ACTIVATION_PATH, self._activate, methods=["POST"]),
                 Route("/fw/{token}/{file}", self._firmware, methods=["GET"]),  # Starlette adds HEAD
                 Route("/healthz", self._health, methods=["GET"]),
-                Mount(API_PATH, make_api(ApiContext(service, worker, broker, admin_token))),
+                Mount(API_PATH, make_api(context)),
                 *([] if console is None else [Mount("/", console)]),
             ],
             exception_handlers=exception_handlers(),
         )
         # A redirect would be built from the Host header, which lacks the port (cloudsdk-protocol 1.2).
         starlette.router.redirect_slashes = False
-        self.asgi: ASGIApp = TitleCaseHeaders(starlette)
+        self.asgi: ASGIApp = TitleCaseHeaders(Hardened(starlette, hosts, api_policy if console is None else console_or_api_policy))
 
     async def _health(self, _request: Request) -> Response:
         return json_response({"status": "ok", "instance": self._instance})
@@ -96,6 +105,11 @@ class CloudApp:
         )
         download = await self._worker.run(self._service.open_download, request.path_params["token"], wanted)
         return FirmwareResponse(download, self._service, self._worker)
+
+
+def console_or_api_policy(path: str) -> str:
+    """The Content-Security-Policy of a cloud with a console: pages load scripts, data loads nothing."""
+    return api_policy(path) if path.startswith(API_PATH + "/") else console_policy()
 
 
 def _field(fields: dict[str, Any], name: str) -> str:

@@ -24,21 +24,68 @@ class BadRequestError(CloudError):
 
 
 class UnauthorizedError(CloudError):
-    """The admin token is missing or wrong."""
+    """Token or session is missing, wrong or expired."""
 
     code = "cloud.unauthorized"
     http_status = 401
 
 
+class BadLoginError(CloudError):
+    """Name or password is wrong; which of the two is not told."""
+
+    code = "cloud.bad-login"
+    http_status = 401
+
+
 class ForbiddenError(CloudError):
-    """The token is good, but not for this."""
+    """The caller is known, but not allowed this."""
 
     code = "cloud.forbidden"
     http_status = 403
 
 
+class CrossSiteError(CloudError):
+    """A request that changes something and does not prove that it comes from the cloud's own pages."""
+
+    code = "cloud.cross-site"
+    http_status = 403
+
+
+class UnknownHostError(CloudError):
+    """A request under a host name that is not the cloud's (DNS rebinding)."""
+
+    code = "cloud.unknown-host"
+    http_status = 421
+
+
+class AccountDisabledError(CloudError):
+    code = "cloud.account-disabled"
+    http_status = 403
+
+
+class RegistrationClosedError(CloudError):
+    code = "cloud.registration-closed"
+    http_status = 403
+
+
+class TooManyAttemptsError(CloudError):
+    """Log-ins or registrations that come too fast. `retry_after` is in seconds."""
+
+    code = "cloud.too-many-attempts"
+    http_status = 429
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class UnknownAccountError(CloudError):
     code = "cloud.unknown-account"
+    http_status = 404
+
+
+class UnknownTokenError(CloudError):
+    code = "cloud.unknown-token"
     http_status = 404
 
 
@@ -78,6 +125,18 @@ class AmbiguousNameError(CloudError):
 
 class DuplicateAccountError(CloudError):
     code = "cloud.duplicate-account"
+    http_status = 409
+
+
+class DuplicateTokenError(CloudError):
+    code = "cloud.duplicate-token"
+    http_status = 409
+
+
+class LimitReachedError(CloudError):
+    """As many accounts, or tokens of an account, as there may be."""
+
+    code = "cloud.limit-reached"
     http_status = 409
 
 

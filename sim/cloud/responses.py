@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Iterator
 from email.utils import formatdate
 from typing import Any, Final
@@ -13,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloudsdk.errors import CloudSdkError
-from sim.cloud.errors import BadRequestError, CloudError, UnauthorizedError
+from sim.cloud.errors import BadRequestError, CloudError, TooManyAttemptsError, UnauthorizedError
 from sim.cloud.firmware import ranged_body
 from sim.cloud.model.library import OpenDownload
 from sim.cloud.service import Service
@@ -133,6 +134,8 @@ async def _refused(_request: Request, error: Exception) -> Response:
     response = problem(status, code, str(error))
     if status == UnauthorizedError.http_status:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooManyAttemptsError):
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     return response
 
 

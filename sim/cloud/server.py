@@ -23,7 +23,9 @@ from sim.cloud.datadir import DataDir, Endpoint
 from sim.cloud.errors import CloudError
 from sim.cloud.links import DeviceBroker, DeviceEvents, EmbeddedLink, listen_error
 from sim.cloud.mosquitto import MosquittoLink
+from sim.cloud.security import allowed_hosts, is_loopback
 from sim.cloud.service import Service
+from sim.cloud.sessions import Registration, Sessions
 from sim.cloud.tls import ServerTls
 from sim.cloud.worker import Worker
 
@@ -43,8 +45,12 @@ _log = logging.getLogger(__name__)
 class CloudConfig:
     """`public_url` is what devices reach the HTTP port under; without one, host and port are used.
     Port 0 takes any free port. `tls` is for devices, over HTTP and MQTT; the tools on this machine then have
-    a port of their own without. `console` adds the web console, at most one in a process. Raises
-    `UsageError` when it cannot be."""
+    a port of their own without.
+
+    `registration` says whether strangers may create accounts, by default on a loopback address only.
+    `allowed_hosts` are the names under which browsers reach the cloud, by default on loopback the local ones
+    and the public URL's, elsewhere any. `vault_key` is the key file, if not the one in the data directory.
+    `console` adds the web console, at most one in a process. Raises `UsageError` when it cannot be."""
 
     data: Path
     host: str = "127.0.0.1"
@@ -53,6 +59,9 @@ class CloudConfig:
     broker: BrokerKind = "embedded"
     public_url: str | None = None
     tls: ServerTls | None = None
+    registration: Registration | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    vault_key: Path | None = None
     console: bool = False
 
     def __post_init__(self) -> None:
@@ -170,13 +179,18 @@ class CloudServer:
             stack.push_async_callback(broker.stop)
             scheme = "mqtt" if config.tls is None else "mqtts"
             self.mqtt_url = f"{scheme}://{_url_host(config.host)}:{broker.port}"
-            console = await self._open_console(stack, service, worker)
+            sessions = Sessions(service.core, worker, registration=_registration(config))
+            stack.callback(sessions.close)
+            console = await self._open_console(stack, service, worker, sessions)
             app = CloudApp(
                 service,
                 worker,
                 broker,
+                sessions,
                 admin_token=self.admin_token,
                 instance=self._instance,
+                hosts=allowed_hosts(config.host, config.public_url, config.allowed_hosts),
+                secure=config.tls is not None,
                 console=console,
             )
             serving = [
@@ -188,7 +202,7 @@ class CloudServer:
             await self._until_stop(self._stop, serving, broker)
 
     async def _open_console(
-        self, stack: contextlib.AsyncExitStack, service: Service, worker: Worker
+        self, stack: contextlib.AsyncExitStack, service: Service, worker: Worker, sessions: Sessions
     ) -> ASGIApp | None:
         if not self.config.console:
             return None
@@ -196,7 +210,7 @@ class CloudServer:
         from sim.cloud.web.visit import Addresses, Cloud
 
         addresses = Addresses(self.activation_url, self.http_url, self.mqtt_url)
-        console = Console(Cloud(service, worker, addresses))
+        console = Console(Cloud(service, worker, sessions, addresses), secure=self.config.tls is not None)
         await stack.enter_async_context(console.running())
         return console
 
@@ -238,6 +252,12 @@ class CloudServer:
         )
 
 
+def _registration(config: CloudConfig) -> Registration:
+    if config.registration is not None:
+        return config.registration
+    return "open" if is_loopback(config.host) else "closed"
+
+
 def _broker(config: CloudConfig, data: DataDir, service: Service, worker: Worker) -> DeviceBroker:
     events = DeviceEvents(service, worker)
     if config.broker == "mosquitto":
@@ -257,6 +277,7 @@ def _uvicorn_config(app: CloudApp, tls: ServerTls | None, sockets: bool) -> uvic
         log_config=None,
         access_log=False,  # URLs hold download tokens
         server_header=False,
+        proxy_headers=False,  # an address that the client may choose is none to count log-ins by
         date_header=False,
         timeout_graceful_shutdown=STOP_TIMEOUT,
         ssl_certfile=certificate,

@@ -5,13 +5,22 @@ are present only where the caller asked for them.
 """
 
 from enum import StrEnum
-from typing import Final, NotRequired
+from typing import Final, Generic, NotRequired, TypeVar
 
 # FastAPI wants this one before Python 3.12.
 from typing_extensions import TypedDict
 
 OPERATOR: Final = "operator"  # the local account, created on first use
 DEFAULT_DEVICE_LIMIT: Final = 1000
+
+T = TypeVar("T")
+
+
+class Page(TypedDict, Generic[T]):
+    """A part of a list; `next` is the cursor for the following part, None at the end."""
+
+    items: list[T]
+    next: int | None
 
 
 class DeviceState(StrEnum):
@@ -38,8 +47,46 @@ class Outcome(StrEnum):
 
 
 class AccountInfo(TypedDict):
+    id: int
     name: str
+    disabled: bool
+    can_log_in: bool
+    last_login_at: int | None
     created_at: int
+
+
+class SessionInfo(TypedDict):
+    """Who calls. `csrf_token` and `expires_at` are None for a caller with a token."""
+
+    account: str
+    scopes: list[str]
+    csrf_token: str | None
+    expires_at: int | None
+
+
+class TokenInfo(TypedDict):
+    """An API token. `token`, the secret itself, is there only in the answer that creates it."""
+
+    id: int
+    account: str
+    name: str
+    scopes: list[str]
+    token: NotRequired[str]
+    created_at: int
+    last_used_at: int | None
+    expires_at: int | None
+
+
+class AuditInfo(TypedDict):
+    """`actor` is an account, an account's token, `operator`, `device`, or empty for a stranger."""
+
+    id: int
+    at: int
+    actor: str
+    address: str
+    action: str
+    subject: str
+    detail: str
 
 
 class ProductInfo(TypedDict):

@@ -2,20 +2,25 @@
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 
-from sim.cloud.errors import UnauthorizedError
+from sim.cloud.errors import CrossSiteError, UnauthorizedError
 from sim.cloud.links import DeviceBroker
+from sim.cloud.model.sessions import csrf_token
 from sim.cloud.model.work import OPERATOR_CALLER, Caller
 from sim.cloud.operations import Operations
+from sim.cloud.security import from_another_site
 from sim.cloud.service import Service
+from sim.cloud.sessions import Sessions, cookie_value
 from sim.cloud.worker import Worker
 
 MAX_JSON: Final = 1024 * 1024  # bytes of a request body; a task may list thousands of devices
+CSRF_HEADER: Final = "X-CSRF-Token"
+_SAFE: Final = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,18 +28,23 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
+    """`secure`: the cloud is reached over TLS, so cookies are for TLS alone."""
+
     service: Service
     worker: Worker
     broker: DeviceBroker
+    sessions: Sessions
     admin_token: str = field(repr=False)
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated request."""
+    """One authenticated request. `cookie` is the session's value, if it came with one."""
 
     context: ApiContext
     caller: Caller
+    cookie: str | None = field(default=None, repr=False)
 
     async def run(
         self, operation: Callable[Concatenate[Operations, P], R], *args: P.args, **kwargs: P.kwargs
@@ -54,12 +64,44 @@ def _context(request: Request) -> ApiContext:
     return cast(ApiContext, request.app.state.context)
 
 
-def _call(request: Request) -> Call:
+def address_of(request: Request) -> str:
+    """The IP address of the other end, empty if the server does not know it."""
+    return request.client.host if request.client is not None else ""
+
+
+def refuse_other_sites(request: Request) -> None:
+    """Raises `CrossSiteError` for what another site's page made a browser send."""
+    if from_another_site(request.headers):
+        raise CrossSiteError("the request comes from another site")
+
+
+async def _call(request: Request) -> Call:
     context = _context(request)
-    given = request.headers.get("authorization", "").encode()
-    if not hmac.compare_digest(given, f"Bearer {context.admin_token}".encode()):
-        raise UnauthorizedError("the admin token is missing or wrong")
-    return Call(context, OPERATOR_CALLER)
+    authorization = request.headers.get("authorization")
+    if authorization is not None:
+        return Call(context, await _token_caller(context, authorization, address_of(request)))
+    cookie = cookie_value(request.headers.get("cookie"))
+    caller = await context.sessions.caller_of(cookie, address_of(request))
+    if cookie is None or caller is None:
+        raise UnauthorizedError("log in, or give a token: none came with the request, or it has expired")
+    if request.method not in _SAFE:
+        refuse_other_sites(request)
+        given = request.headers.get(CSRF_HEADER, "")
+        if not hmac.compare_digest(given.encode(), csrf_token(cookie).encode()):
+            raise CrossSiteError(f"{CSRF_HEADER} is missing or wrong: it must be the session's csrf_token")
+    return Call(context, caller, cookie)
 
 
+async def _token_caller(context: ApiContext, authorization: str, address: str) -> Caller:
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        if hmac.compare_digest(token.encode(), context.admin_token.encode()):
+            return replace(OPERATOR_CALLER, address=address)
+        caller = await context.sessions.caller_of_token(token, address)
+        if caller is not None:
+            return caller
+    raise UnauthorizedError("the token is missing, wrong or has expired")
+
+
+Context = Annotated[ApiContext, Depends(_context)]
 Authenticated = Annotated[Call, Depends(_call)]

@@ -36,10 +36,17 @@ class ApiSession:
     def _post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return self._call("POST", "/api/v1" + path, json=body)
 
+    def _patch(self, path: str, body: dict[str, Any]) -> Any:
+        return self._call("PATCH", "/api/v1" + path, json=body)
+
+    def _delete(self, path: str, **query: str | int | None) -> None:
+        params = {name: value for name, value in query.items() if value is not None}
+        self._call("DELETE", "/api/v1" + path, params=params)
+
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         try:
             response = self._session.request(method, self._url + path, timeout=TIMEOUT, **arguments)
-            answer = response.json()
+            answer = response.json() if response.content else None
         except requests.JSONDecodeError:
             raise UnreachableError(f"what answers at {self._url} is not a cloud: check the URL") from None
         except requests.RequestException:

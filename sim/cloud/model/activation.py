@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 
 from cloudsdk.activation import mqtt_password, sign
 from sim.cloud.errors import BadSignError, DeviceLimitError, UnknownDeviceError, UnknownProductError
-from sim.cloud.model.audit import audit
+from sim.cloud.model.audit import audit_device
 from sim.cloud.model.devices import device_by_id
 from sim.cloud.model.tables import Device, Product
 from sim.cloud.model.work import Work
@@ -36,9 +36,9 @@ def activate(work: Work, product_id: str, sn: str, signature: str) -> Device:
             raise DeviceLimitError("the product has as many activated devices as it may have")
         device.state = DeviceState.ACTIVATED
         device.activated_at = device.updated_at = work.now
-        audit(work, "device.activate", device.device_id, sn)
+        audit_device(work, "device.activate", product.account_id, device.device_id, sn)
     else:
-        audit(work, "device.activate-again", device.device_id, sn)
+        audit_device(work, "device.activate-again", product.account_id, device.device_id, sn)
     return device
 
 

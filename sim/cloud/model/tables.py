@@ -22,14 +22,48 @@ class Setting(Base):
 
 
 class Account(Base):
-    """`password_hash` is None for an account that cannot log in."""
+    """`name` is lower case. `password_hash` is None for an account that cannot log in; `password_cost` are
+    the parameters it was made with, None stands for those of the first version."""
 
     __tablename__ = "accounts"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     salt: Mapped[bytes | None] = mapped_column(LargeBinary)
     password_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    password_cost: Mapped[str | None] = mapped_column(String(32))
+    disabled: Mapped[bool] = mapped_column(default=False)
+    last_login_at: Mapped[int | None] = mapped_column(_Seconds)
     created_at: Mapped[int] = mapped_column(_Seconds)
+
+
+class LoginSession(Base):
+    """A logged-in browser. `token_hash` is the SHA-256 of the cookie, in hex."""
+
+    __tablename__ = "login_sessions"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    address: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[int] = mapped_column(_Seconds)
+    last_used_at: Mapped[int] = mapped_column(_Seconds)
+    expires_at: Mapped[int] = mapped_column(_Seconds)
+    account: Mapped[Account] = relationship()
+
+
+class ApiToken(Base):
+    """`scopes` are separated by blanks, `token_hash` is a SHA-256 in hex."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (UniqueConstraint("account_id", "name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    name: Mapped[str] = mapped_column(String(64))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[int] = mapped_column(_Seconds)
+    last_used_at: Mapped[int | None] = mapped_column(_Seconds)
+    expires_at: Mapped[int | None] = mapped_column(_Seconds)
+    account: Mapped[Account] = relationship()
 
 
 class Product(Base):
@@ -153,11 +187,14 @@ class Transfer(Base):
 
 
 class AuditEntry(Base):
-    """Who did what; never holds a key."""
+    """Who did what; never holds a key. `account_id` is whose affair it is, None the operator's alone."""
 
     __tablename__ = "audit"
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[int] = mapped_column(_Seconds)
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"), index=True)
+    actor: Mapped[str] = mapped_column(String(160), default="")
+    address: Mapped[str] = mapped_column(String(64), default="")
     action: Mapped[str] = mapped_column(String(64))
     subject: Mapped[str] = mapped_column(String(128))
     detail: Mapped[str] = mapped_column(String(256))

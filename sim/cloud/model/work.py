@@ -31,21 +31,40 @@ ALL_SCOPES: Final = frozenset(Scope)
 class Caller:
     """Who asks. `account` is the id of the account; None is the operator of the cloud, who sees everything.
 
-    `address` is the IP address a request came from, for the audit log.
+    `name` is the account's. `address` is the IP address a request came from, `session` the id of the log-in
+    session, `token` the name of the API token it came with.
     """
 
     account: int | None
     name: str
     scopes: frozenset[Scope] = ALL_SCOPES
     address: str = ""
+    session: int | None = None
+    token: str | None = None
+
+    @property
+    def label(self) -> str:
+        """For the audit log."""
+        return self.name if self.token is None else f"{self.name} (token {self.token})"
 
     def require(self, scope: Scope) -> None:
         """Raises `ForbiddenError` without this scope."""
         if scope not in self.scopes:
             raise ForbiddenError(f"this token lacks the scope {scope}")
 
+    def require_operator(self) -> None:
+        """Raises `ForbiddenError` for everybody but the operator."""
+        if self.account is not None:
+            raise ForbiddenError("only the operator of the cloud may do this")
+
 
 OPERATOR_CALLER: Final = Caller(None, OPERATOR)
+_NO_ACCOUNT: Final = 0  # ids count from 1
+
+
+def stranger(address: str) -> Caller:
+    """Somebody who has not logged in: sees nothing and may do nothing."""
+    return Caller(_NO_ACCOUNT, "", frozenset(), address)
 
 
 @dataclass(frozen=True, slots=True)
