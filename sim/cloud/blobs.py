@@ -1,6 +1,7 @@
 """Uploaded packages as files named by their SHA-256. A blob that has a name is complete and durable."""
 
 import hashlib
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -11,6 +12,8 @@ from sim.cloud.datadir import DataDir, sync_directory
 from sim.cloud.errors import StorageError, TooLargeError
 
 MAX_PACKAGE: Final = 64 * 1024 * 1024  # bytes; four times the largest flash of the supported boards
+
+_log = logging.getLogger(__name__)
 
 
 class Upload:
@@ -73,6 +76,13 @@ class Blobs:
 
     def path(self, sha256: str) -> Path:
         return self._data.blobs / sha256
+
+    def remove(self, sha256: str) -> None:
+        """Delete a package that no firmware refers to. A file that stays only costs room."""
+        try:
+            self.path(sha256).unlink(missing_ok=True)
+        except OSError as exc:
+            _log.warning("cannot delete the package %s: %s", sha256, exc.strerror)
 
     def keep(self, upload: Upload) -> None:
         """Give a flushed upload its lasting name."""

@@ -4,9 +4,11 @@
 (cloudsdk-protocol 1.3). `by_code` finds the class again on the other side of the admin API.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from cloudsdk.errors import CloudSdkError
+from sim.cloud.shapes import RowProblem
 
 
 class CloudError(CloudSdkError):
@@ -155,6 +157,45 @@ class DeviceLimitError(CloudError):
 
     code = "cloud.device-limit"
     http_status = 409
+
+
+class PublishedError(CloudError):
+    """What is published keeps what it has (platform 2.3, 2.4)."""
+
+    code = "cloud.published"
+    http_status = 409
+
+
+class NotEmptyError(CloudError):
+    """The product has devices."""
+
+    code = "cloud.not-empty"
+    http_status = 409
+
+
+class ActivatedError(CloudError):
+    """An activated device keeps the identity it has."""
+
+    code = "cloud.activated"
+    http_status = 409
+
+
+class DevicesRefusedError(CloudError):
+    """A table of devices with bad rows; none was added. `rows` names them, up to a limit."""
+
+    code = "cloud.devices-refused"
+    http_status = 422
+
+    def __init__(self, message: str, rows: Sequence[RowProblem] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
+
+
+class TooManyRequestsError(CloudError):
+    """An address asks more often than a device would."""
+
+    code = "cloud.too-many-requests"
+    http_status = 429
 
 
 class BadSignError(CloudError):

@@ -11,7 +11,7 @@ from sim.cloud.datadir import DataDir
 from sim.cloud.errors import BadMessageError
 from sim.cloud.firmware import FirmwareRequest
 from sim.cloud.messages import Outgoing, publish_prefix
-from sim.cloud.model import activation, campaigns, devices, library
+from sim.cloud.model import activation, binding, campaigns, devices, library
 from sim.cloud.model.audit import audit
 from sim.cloud.model.tables import Setting
 from sim.cloud.model.work import OPERATOR_CALLER, Caller
@@ -59,11 +59,20 @@ class Service(Operations):
 
     # Devices
 
-    def activate(self, product_id: str, sn: str, signature: str) -> Credentials:
+    def activate(self, product_id: str, sn: str, signature: str, address: str = "") -> Credentials:
         """Activation by Sign (cloudsdk-protocol 1.2). Raises a `CloudError` for every refusal."""
         with self._work() as work:
-            device = activation.activate(work, product_id, sn, signature)
+            device = activation.activate(work, product_id, sn, signature, address)
             return Credentials(device.device_id, device.device_key)
+
+    def hand_out(self, sn: str, address: str) -> tuple[str, Credentials]:
+        """ProductID and credentials of the device that is being bound by this SN (cloudsdk-protocol 8).
+
+        Raises `UnknownDeviceError` or `DeviceLimitError`.
+        """
+        with self._work() as work:
+            device = binding.hand_out(work, sn, address)
+            return device.product.product_id, Credentials(device.device_id, device.device_key)
 
     def audit_refusal(self, action: str, subject: str, code: str) -> None:
         """Note what a stranger was refused; `subject` is text from outside."""
@@ -80,12 +89,13 @@ class Service(Operations):
         with self._work() as work:
             return activation.logins(work)
 
-    def device_connected(self, device_id: str, address: str) -> None:
-        """The device has logged in from `address`; it is online once it says so."""
+    def device_connected(self, device_id: str, address: str) -> bool:
+        """The device has logged in from `address`; it is online once it says so. False if it is unknown."""
         with self._work() as work:
             device = devices.device_by_id(work, device_id)
             if device is not None:
-                device.last_login_ip = address
+                activation.connected(work, device, address)
+            return device is not None
 
     def device_disconnected(self, device_id: str) -> None:
         """The device's only connection ended, with or without a will."""

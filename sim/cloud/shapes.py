@@ -4,6 +4,7 @@ Times are whole seconds since 1970-01-01 UTC, sizes and offsets are bytes. Keys 
 are present only where the caller asked for them.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Generic, NotRequired, TypeVar
 
@@ -12,6 +13,16 @@ from typing_extensions import TypedDict
 
 OPERATOR: Final = "operator"  # the local account, created on first use
 DEFAULT_DEVICE_LIMIT: Final = 1000
+BIND_SECONDS: Final = 600  # a bind window; the device asks every 5 s (cloudsdk-protocol 8)
+
+T = TypeVar("T")
+
+
+class Page(TypedDict, Generic[T]):
+    """A part of a list. `next` is the `after` of the following part, None at the end."""
+
+    items: list[T]
+    next: int | None
 
 T = TypeVar("T")
 
@@ -100,12 +111,34 @@ class ProductInfo(TypedDict):
     description: str
     device_limit: int
     devices: int
+    activated: int
+    online: int
     published: bool
+    published_at: int | None
     created_at: int
     updated_at: int
 
 
+class ProductChanges(TypedDict, total=False):
+    """What can be modified of a product; what is absent stays."""
+
+    name: str
+    kind: str
+    model: str
+    connection: str
+    description: str
+    device_limit: int
+
+
+class ProductKeyInfo(TypedDict):
+    product_id: str
+    product_key: str
+
+
 class DeviceInfo(TypedDict):
+    """`version` is what the device reports (cloudsdk-protocol 1.4). `suspect_at` is when it last looked as if
+    two devices used these credentials, `bind_until` the end of an open bind window."""
+
     sn: str
     product: str
     product_id: str
@@ -114,14 +147,82 @@ class DeviceInfo(TypedDict):
     name: str
     mac: str
     description: str
+    tags: list[str]
     state: str
+    published: bool
+    published_at: int | None
     activated_at: int | None
+    suspect_at: int | None
+    bind_until: int | None
     online: bool
     last_login_at: int | None
     last_login_ip: str | None
     version: str | None
     created_at: int
     updated_at: int
+
+
+class DeviceChanges(TypedDict, total=False):
+    """What can be modified of a device; what is absent stays."""
+
+    sn: str
+    name: str
+    mac: str
+    description: str
+    tags: list[str]
+
+
+class DeviceKeyInfo(TypedDict):
+    device_id: str
+    device_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFilter:
+    """Which devices; every member that is given must fit. `search` is a part of SN, name or DeviceID."""
+
+    product: str | None = None
+    search: str | None = None
+    tag: str | None = None
+    version: str | None = None
+    state: DeviceState | None = None
+    online: bool | None = None
+
+
+ANY_DEVICE: Final = DeviceFilter()
+
+
+class DeviceCounts(TypedDict):
+    total: int
+    activated: int
+    online: int
+
+
+class TagInfo(TypedDict):
+    tag: str
+    devices: int
+
+
+class ImportInfo(TypedDict):
+    product: str
+    product_id: str
+    added: int
+
+
+class RowProblem(TypedDict):
+    """Why a row of a table is refused. `row` counts from 1, the header included, as spreadsheets do."""
+
+    row: int
+    reason: str
+
+
+class Binding(TypedDict):
+    """`url` is the binding page to show as a QR code (cloudsdk-protocol 8)."""
+
+    sn: str
+    device_id: str
+    url: str
+    bind_until: int | None
 
 
 class FirmwareInfo(TypedDict):

@@ -48,7 +48,9 @@ def serve(
         tls = ServerTls(tls_cert, tls_key, tls_client_ca)
     elif tls_cert is not None or tls_key is not None or tls_client_ca is not None:
         raise UsageError("TLS needs --tls-cert and --tls-key, both")
-    server = CloudServer(CloudConfig(data, host, http_port, mqtt_port, broker, public_url, tls, console))
+    server = CloudServer(
+        CloudConfig(data, host, http_port, mqtt_port, broker, public_url, tls, console=console)
+    )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.request_stop())
     server.start()

@@ -4,14 +4,14 @@ from fastapi import APIRouter
 
 from sim.cloud.api.context import Authenticated, Body
 from sim.cloud.operations import Operations
-from sim.cloud.shapes import DEFAULT_DEVICE_LIMIT, OPERATOR, ProductInfo
+from sim.cloud.shapes import DEFAULT_DEVICE_LIMIT, ProductInfo
 
 router = APIRouter(prefix="/products", tags=["products"])
 
 
 class NewProduct(Body):
     name: str
-    account: str = OPERATOR
+    account: str | None = None
     kind: str = ""
     model: str = ""
     connection: str = ""

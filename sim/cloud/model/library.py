@@ -3,6 +3,7 @@ Functions of one open transaction, but for `inspect_package`."""
 
 import secrets
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -118,6 +119,12 @@ def list_firmware(work: Work, product_ref: str | None) -> list[FirmwareInfo]:
     if product_ref is not None:
         query = query.where(Firmware.product_ref == find_product(work, product_ref).id)
     return [firmware_info(firmware) for firmware in work.session.scalars(query)]
+
+
+def unused_packages(work: Work, hashes: Collection[str]) -> set[str]:
+    """Those of the SHA-256 `hashes` that no firmware of any product refers to."""
+    used = select(Firmware.sha256)
+    return {sha256 for sha256 in hashes if work.session.scalar(used.where(Firmware.sha256 == sha256)) is None}
 
 
 def find_firmware(work: Work, firmware_id: int) -> Firmware:

@@ -1,9 +1,10 @@
 """The tables. Times are whole seconds since 1970-01-01 UTC, sizes are bytes.
 
+What belongs to a device or a product goes with it: its foreign key says `ondelete="CASCADE"`.
 A change here needs a migration: see `migrations/`.
 """
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 _Seconds = BigInteger  # since 1970-01-01 UTC
@@ -79,17 +80,22 @@ class Product(Base):
     connection: Mapped[str] = mapped_column(String(64))
     description: Mapped[str] = mapped_column(String(512))
     device_limit: Mapped[int]
-    published: Mapped[bool]
+    published_at: Mapped[int | None] = mapped_column(_Seconds)
     created_at: Mapped[int] = mapped_column(_Seconds)
     updated_at: Mapped[int] = mapped_column(_Seconds)
     account: Mapped[Account] = relationship()
 
 
 class Device(Base):
+    """`bind_until` ends the time in which the device is given its DeviceKey for its SN alone."""
+
     __tablename__ = "devices"
-    __table_args__ = (UniqueConstraint("product_ref", "sn"),)
+    __table_args__ = (
+        UniqueConstraint("product_ref", "sn"),
+        Index("ix_devices_product_id", "product_ref", "id"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
-    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id"))
+    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id", ondelete="CASCADE"))
     sn: Mapped[str] = mapped_column(String(32), index=True)
     device_id: Mapped[str] = mapped_column(String(16), unique=True)
     device_key: Mapped[str] = mapped_column(String(32))
@@ -97,7 +103,11 @@ class Device(Base):
     mac: Mapped[str] = mapped_column(String(32))
     description: Mapped[str] = mapped_column(String(512))
     state: Mapped[str] = mapped_column(String(16))
+    published_at: Mapped[int | None] = mapped_column(_Seconds)
+    bind_until: Mapped[int | None] = mapped_column(_Seconds)
     activated_at: Mapped[int | None] = mapped_column(_Seconds)
+    activated_ip: Mapped[str | None] = mapped_column(String(64))
+    suspect_at: Mapped[int | None] = mapped_column(_Seconds)
     online: Mapped[bool]
     last_login_at: Mapped[int | None] = mapped_column(_Seconds)
     last_login_ip: Mapped[str | None] = mapped_column(String(64))
@@ -107,13 +117,22 @@ class Device(Base):
     created_at: Mapped[int] = mapped_column(_Seconds)
     updated_at: Mapped[int] = mapped_column(_Seconds)
     product: Mapped[Product] = relationship()
+    tags: Mapped[list["DeviceTag"]] = relationship(
+        order_by="DeviceTag.tag", cascade="all, delete-orphan", passive_deletes=True
+    )
+
+
+class DeviceTag(Base):
+    __tablename__ = "device_tags"
+    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(32), primary_key=True, index=True)
 
 
 class Firmware(Base):
     __tablename__ = "firmware"
     __table_args__ = (UniqueConstraint("product_ref", "sha256"),)
     id: Mapped[int] = mapped_column(primary_key=True)
-    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id"))
+    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(16))
     version: Mapped[str] = mapped_column(String(24))
     file_size: Mapped[int]
@@ -127,7 +146,7 @@ class Firmware(Base):
 class Task(Base):
     __tablename__ = "tasks"
     id: Mapped[int] = mapped_column(primary_key=True)
-    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id"))
+    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id", ondelete="CASCADE"))
     version: Mapped[str] = mapped_column(String(23))
     mode: Mapped[int]
     created_at: Mapped[int] = mapped_column(_Seconds)
@@ -140,16 +159,18 @@ class TaskFirmware(Base):
     """`position` counts from 1; it is the order of installation."""
 
     __tablename__ = "task_firmware"
-    task_ref: Mapped[int] = mapped_column(ForeignKey("tasks.id"), primary_key=True)
+    task_ref: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
-    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id"))
+    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id"), index=True)
     firmware: Mapped[Firmware] = relationship()
 
 
 class TaskDevice(Base):
     __tablename__ = "task_devices"
-    task_ref: Mapped[int] = mapped_column(ForeignKey("tasks.id"), primary_key=True)
-    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True, index=True)
+    task_ref: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
+    device_ref: Mapped[int] = mapped_column(
+        ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
     state: Mapped[str] = mapped_column(String(16))
     sent_at: Mapped[int | None] = mapped_column(_Seconds)
     done_at: Mapped[int | None] = mapped_column(_Seconds)
@@ -164,8 +185,8 @@ class Download(Base):
     __tablename__ = "downloads"
     __table_args__ = (UniqueConstraint("device_ref", "firmware_ref"),)
     token: Mapped[str] = mapped_column(String(32), primary_key=True)
-    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"))
-    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id"))
+    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"))
+    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id", ondelete="CASCADE"), index=True)
     device: Mapped[Device] = relationship()
     firmware: Mapped[Firmware] = relationship()
 
@@ -173,8 +194,8 @@ class Download(Base):
 class Transfer(Base):
     __tablename__ = "transfers"
     id: Mapped[int] = mapped_column(primary_key=True)
-    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id"), index=True)
-    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id"))
+    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), index=True)
+    firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id", ondelete="CASCADE"), index=True)
     method: Mapped[str] = mapped_column(String(8))
     status: Mapped[int]
     first_byte: Mapped[int]

@@ -1,7 +1,7 @@
 """What all operations share."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sim.cloud.blobs import Blobs
@@ -17,6 +17,7 @@ class Core:
     blobs: Blobs
     clock: Callable[[], float]
     public_url: str
+    devices_gone: Callable[[Sequence[str]], None] = lambda _device_ids: None  # after they were deleted
 
     def now(self) -> int:
         return int(self.clock())
