@@ -72,7 +72,8 @@ class CloudApp:
         )
         # A redirect would be built from the Host header, which lacks the port (cloudsdk-protocol 1.2).
         starlette.router.redirect_slashes = False
-        self.asgi: ASGIApp = TitleCaseHeaders(Hardened(starlette, hosts, api_policy if console is None else console_or_api_policy))
+        policy = api_policy if console is None else console_or_api_policy
+        self.asgi: ASGIApp = TitleCaseHeaders(Hardened(starlette, hosts, policy))
 
     async def _health(self, _request: Request) -> Response:
         return json_response({"status": "ok", "instance": self._instance})

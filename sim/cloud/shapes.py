@@ -19,15 +19,6 @@ T = TypeVar("T")
 
 
 class Page(TypedDict, Generic[T]):
-    """A part of a list. `next` is the `after` of the following part, None at the end."""
-
-    items: list[T]
-    next: int | None
-
-T = TypeVar("T")
-
-
-class Page(TypedDict, Generic[T]):
     """A part of a list; `next` is the cursor for the following part, None at the end."""
 
     items: list[T]

@@ -77,7 +77,7 @@ def connected(work: Work, device: Device, address: str) -> None:
 def _suspect(work: Work, device: Device, reason: str) -> None:
     if device.suspect_at is None or work.now - device.suspect_at >= SUSPICION_PAUSE:
         device.suspect_at = work.now
-        audit(work, "device.suspect", device.device_id, reason)
+        audit_device(work, "device.suspect", device.product.account_id, device.device_id, reason)
 
 
 def login(work: Work, device_id: str, password: bytes) -> str | None:

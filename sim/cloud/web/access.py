@@ -23,6 +23,8 @@ SEE_OTHER: Final = 303
 #: Who looks at a public page.
 NOBODY: Final = stranger("")
 
+FORM_PATHS: Final = (LOGIN_PATH, REGISTER_PATH, LOGOUT_PATH)
+
 Form = dict[str, str]
 
 
@@ -54,11 +56,7 @@ class Access:
         """What the forms of the pages post to."""
         return [
             Route(path, self._guarded(handler), methods=["POST"])
-            for path, handler in (
-                (LOGIN_PATH, self._log_in),
-                (REGISTER_PATH, self._register),
-                (LOGOUT_PATH, self._log_out),
-            )
+            for path, handler in zip(FORM_PATHS, (self._log_in, self._register, self._log_out), strict=True)
         ]
 
     def _guarded(

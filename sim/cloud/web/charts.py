@@ -55,7 +55,7 @@ def shares(parts: Mapping[str, int], colors: Sequence[str] = PALETTE) -> Option:
         "color": list(colors),
         "animation": False,
         "tooltip": {"trigger": "item", "renderMode": "richText"},
-        "legend": {"orient": "vertical", "right": 0, "top": "middle", "type": "scroll", "icon": "circle", **_TEXT},
+        "legend": {"orient": "vertical", "right": 0, "top": "middle", "type": "scroll", **_TEXT},
         "series": [
             {
                 "type": "pie",

@@ -15,18 +15,18 @@ from fastapi import FastAPI
 from nicegui import Client, app, core, ui
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route, Router, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sim.cloud.errors import ConsoleInUseError
 from sim.cloud.responses import problem
-from sim.cloud.web.access import NOBODY, caller_of
+from sim.cloud.web.access import FORM_PATHS, NOBODY, Access
 from sim.cloud.web.i18n import Translator
 from sim.cloud.web.layout import show_page
 from sim.cloud.web.pages import PAGES
 from sim.cloud.web.preferences import preferences
-from sim.cloud.web.routes import LOGIN_PATH, PageRoute
+from sim.cloud.web.routes import PageRoute
 from sim.cloud.web.visit import Cloud, Visit
 
 MAX_PAGES: Final = 500  # pages that browsers have open
@@ -38,7 +38,7 @@ TAB_AGE: Final = 3600.0  # seconds NiceGUI keeps what it knows of a closed tab
 ASSETS: Final = Path(__file__).parent / "assets"
 ASSETS_PATH: Final = "/console"
 
-_INTERNAL: Final = ("/_nicegui/", "/_nicegui_ws/")
+_OPEN: Final = ("/_nicegui/", "/_nicegui_ws/", ASSETS_PATH + "/")  # to everybody
 _BROWSER_CACHE: Final = "public, max-age=3600"
 
 _log = logging.getLogger(__name__)
@@ -49,9 +49,10 @@ class Console:
 
     _running: "Console | None" = None
 
-    def __init__(self, cloud: Cloud, pages: Sequence[PageRoute] = PAGES) -> None:
+    def __init__(self, cloud: Cloud, *, secure: bool, pages: Sequence[PageRoute] = PAGES) -> None:
         self._cloud = cloud
         self._pages = [(page, compile_path(page.path)[0]) for page in pages]
+        self._access = Access(cloud.sessions, secure=secure, known=lambda path: self._page(path) is not None)
         self._inner: ASGIApp | None = None
 
     @contextlib.asynccontextmanager
@@ -68,7 +69,8 @@ class Console:
                 # NiceGUI would take a socket from any site; a page of ours is always of the same origin.
                 core.sio.eio.cors_allowed_origins = None
                 assets = Route(ASSETS_PATH + "/{file}", _asset, methods=["GET"])
-                self._inner = Router([assets, Mount("/", frame)], redirect_slashes=False)
+                routes = [assets, *self._access.routes(), Mount("/", frame)]
+                self._inner = Router(routes, redirect_slashes=False)
                 yield
         finally:
             self._inner = None
@@ -80,20 +82,25 @@ class Console:
         if self._inner is None:
             raise HTTPException(503)
         refusal = None
-        if scope["type"] == "http" and not scope["path"].startswith((*_INTERNAL, ASSETS_PATH + "/")):
+        if scope["type"] == "http" and not scope["path"].startswith(_OPEN):
             refusal = await self._refusal(Request(scope, receive))
         await (refusal or self._inner)(scope, receive, send)
 
     async def _refusal(self, request: Request) -> Response | None:
         """What a request for a page gets in place of the page."""
-        route = next((page for page, pattern in self._pages if pattern.match(request.url.path)), None)
-        if route is None or request.method not in ("GET", "HEAD"):
+        if request.method == "POST" and request.url.path in FORM_PATHS:
+            return None
+        route = self._page(request.url.path)
+        if route is None or request.method != "GET":
             raise HTTPException(404)
-        caller = await caller_of(request)
-        if caller is None and not route.public:
-            return RedirectResponse(LOGIN_PATH, 303)
-        request.state.caller = caller or NOBODY
+        found = await self._access.caller_of(request)
+        if found is None and not route.public:
+            return self._access.login_page(request)
+        request.state.caller, request.state.cookie = found or (NOBODY, "")
         return _full(request)
+
+    def _page(self, path: str) -> PageRoute | None:
+        return next((page for page, pattern in self._pages if pattern.match(path)), None)
 
     def _register(self, route: PageRoute) -> None:
         async def page(request: Request, client: Client) -> None:
@@ -102,7 +109,8 @@ class Console:
             client.page = copy.copy(client.page)
             client.page.language = "zh-CN" if choice.language == "zh" else "en-US"
             client.page.dark = choice.theme.dark
-            visit = Visit(self._cloud, request.state.caller, choice, request, Translator(choice.language))
+            t, state = Translator(choice.language), request.state
+            visit = Visit(self._cloud, state.caller, choice, request, t, state.cookie)
             await show_page(visit, route, client)
 
         ui.page(route.path, response_timeout=PAGE_TIMEOUT)(page)

@@ -15,16 +15,18 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One input. `label` and `hint` are keys of texts; `limit` is in characters, or the largest number."""
+    """One input. `label` and `hint` are keys of texts, `names` the beginning of those of `choices`; `limit`
+    is in characters, or the largest number."""
 
     name: str
     label: str
-    kind: Literal["text", "long", "number", "password", "choice"] = "text"
+    kind: Literal["text", "long", "number", "password", "choice", "choices"] = "text"
     value: Any = ""
     required: bool = False
     limit: int = 64
     hint: str | None = None
     choices: tuple[str, ...] = ()
+    names: str = "choice"
     disabled: bool = False
 
 
@@ -103,16 +105,18 @@ def _input(visit: Visit, field: Field) -> Any:
     label = visit.t(field.label) + (" *" if field.required else "")
     rules: dict[str, Callable[[Any], bool]] = {}
     if field.required:
-        rules[visit.t("form.required")] = lambda value: value not in (None, "")
+        rules[visit.t("form.required")] = lambda value: value not in (None, "", [])
     element: Any
     if field.kind == "number":
         element = ui.number(label, value=field.value, min=1, max=field.limit, precision=0, validation=rules)
     elif field.kind == "long":
         element = ui.textarea(label, value=field.value, validation=rules).props("autogrow")
         element.props["maxlength"] = field.limit
-    elif field.kind == "choice":
-        options = {choice: visit.t.known(f"choice.{choice}", choice) for choice in field.choices}
-        element = ui.select(options, label=label, value=field.value, validation=rules)
+    elif field.kind in ("choice", "choices"):
+        options = {choice: visit.t.known(f"{field.names}.{choice}", choice) for choice in field.choices}
+        several = field.kind == "choices"
+        element = ui.select(options, label=label, value=field.value, multiple=several, validation=rules)
+        element.props("use-chips" if several else "")
     else:
         element = ui.input(label, value=field.value, password=field.kind == "password", validation=rules)
         element.props["maxlength"] = field.limit

@@ -6,9 +6,8 @@ from typing import Any, Final
 
 from nicegui import events, ui
 
-from cloudsdk.errors import CloudSdkError
 from sim.cloud.web.layout import icon_button
-from sim.cloud.web.notes import note_error
+from sim.cloud.web.notes import noted
 from sim.cloud.web.visit import Visit
 
 PAGE_ROWS: Final = 50
@@ -40,7 +39,9 @@ _BAR_CELL: Final = """
 _CARD: Final = """
 <div class="table-card"><div v-for="col in props.cols" :key="col.name" class="table-card-line">
   <span class="table-card-name">{{ col.label }}</span>
-  <a v-if="props.row[col.name + '_href']" class="cell-link" :href="props.row[col.name + '_href']"
+  <q-btn v-if="col.text" flat dense no-caps color="negative" :label="col.text"
+    @click="$parent.$emit('act', props.row)" />
+  <a v-else-if="props.row[col.name + '_href']" class="cell-link" :href="props.row[col.name + '_href']"
     >{{ col.value }}</a>
   <q-badge v-else-if="props.row[col.name + '_color']" :color="props.row[col.name + '_color']"
     :label="col.value" />
@@ -49,13 +50,34 @@ _CARD: Final = """
 """
 
 
-def table(visit: Visit, columns: Sequence[Column], rows: Sequence[Row], *, empty: str) -> ui.table:
-    """A table of `rows`, each with an `id`. `empty` is the key of what is said without any."""
+_ACTION_CELL: Final = """
+<q-td :props="props" auto-width><q-btn flat dense no-caps color="negative" :label="props.col.text"
+  @click="$parent.$emit('act', props.row)" /></q-td>
+"""
+
+
+def filter_input(visit: Visit, label: str, value: str = "") -> ui.input:
+    """A search field; its value comes when typing pauses."""
+    field = ui.input(visit.t(label), value=value).props("outlined dense clearable debounce=300 maxlength=64")
+    return field.classes("filter")
+
+
+def table(
+    visit: Visit,
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    *,
+    empty: str,
+    action: str | None = None,
+) -> ui.table:
+    """A table of `rows`, each with an `id`. `empty` is the key of what is said without any, `action` that of
+    a button of each row, which emits the event `act` with its row."""
     shown = ui.table(
         columns=[
             {"name": column.name, "field": column.name, "label": visit.t(column.title), "align": column.align}
             for column in columns
-        ],
+        ]
+        + ([] if action is None else [{"name": "act", "label": "", "field": "id", "text": visit.t(action)}]),
         rows=list(rows),
         row_key="id",
     )
@@ -66,6 +88,8 @@ def table(visit: Visit, columns: Sequence[Column], rows: Sequence[Row], *, empty
         template = {"state": _STATE_CELL, "link": _LINK_CELL, "bar": _BAR_CELL}.get(column.kind)
         if template:
             shown.add_slot(f"body-cell-{column.name}", template.format(column.name))
+    if action is not None:
+        shown.add_slot("body-cell-act", _ACTION_CELL)
     shown.add_slot("item", _CARD)
     return shown
 
@@ -91,12 +115,13 @@ class Pager:
         self._buttons = [back, forward]
 
     async def refresh(self) -> None:
-        """Fetch the present page again; rows that did not change are not sent."""
-        try:
-            rows, self._next = await self.fetch(self._after, self.limit)
-        except CloudSdkError as exc:
-            note_error(self.visit, exc)
-            return
+        """Fetch the present page again, and tell the reader when that fails."""
+        with noted(self.visit):
+            await self.look()
+
+    async def look(self) -> None:
+        """Fetch the present page again; rows that did not change are not sent. Raises what fetching does."""
+        rows, self._next = await self.fetch(self._after, self.limit)
         if rows != self.shown.rows:
             self.shown.rows = rows
         for button, usable in zip(self._buttons, (self._before, self._next is not None), strict=False):

@@ -1,7 +1,7 @@
 """The two directions of a Web Shell in a browser. Pure.
 
-What a device prints may do nothing to the browser but draw: `OutputFilter`. The device does not echo and wants
-whole commands (cloudsdk-protocol 4): `LineEditor`.
+What a device prints may do nothing to the browser but draw: `OutputFilter`. The device does not echo, and
+wants whole commands (cloudsdk-protocol 4): `LineEditor`.
 """
 
 import codecs
@@ -17,7 +17,7 @@ MAX_STRING: Final = 4096  # characters of a control string, such as a title, unt
 #: Written before anything else, so that a backspace goes back over the edge of a narrow terminal.
 REVERSE_WRAP: Final = "\x1b[?45h"
 
-_DRAWING: Final = frozenset("ABCDEFGHJKPX@dfmsu")  # cursor, erasing, colour; nothing that makes a terminal answer
+_DRAWING: Final = frozenset("ABCDEFGHJKPX@dfmsu")  # cursor, erasing, colour
 _CURSOR: Final = frozenset({"?25h", "?25l"})
 _HARMLESS: Final = frozenset("\r\n\t\b")
 _CANCELS: Final = frozenset("\x18\x1a")
@@ -29,19 +29,19 @@ class OutputFilter:
 
     Kept: text, line ends, tabs, backspaces, and the control sequences that move the cursor, erase and colour.
     Dropped: everything else, such as titles, links and the clipboard (OSC), device control strings, questions
-    that the terminal would answer into the device's own input, and characters that turn the direction of text.
+    that the terminal would answer into the device's own input, and characters that turn text around.
     """
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._sequence: str | None = None  # after ESC
-        self._string: int | None = None  # characters of a control string so far
+        self._string = 0  # characters of a control string so far, its introducer included
         self._string_escape = False
 
     def feed(self, data: bytes) -> str:
         out: list[str] = []
         for character in self._decoder.decode(data):
-            if self._string is not None:
+            if self._string:
                 self._in_string(character)
             elif self._sequence is not None:
                 self._in_sequence(character, out)
@@ -56,12 +56,11 @@ class OutputFilter:
             out.append(character)
 
     def _in_string(self, character: str) -> None:
-        assert self._string is not None
         self._string += 1
         ended = character == "\x07" or character in _CANCELS or (self._string_escape and character == "\\")
         self._string_escape = character == "\x1b"
         if ended or self._string > MAX_STRING:
-            self._string = None
+            self._string = 0
 
     def _in_sequence(self, character: str, out: list[str]) -> None:
         sequence = self._sequence or ""
@@ -71,7 +70,7 @@ class OutputFilter:
             self._sequence = None
             self._plain(character, out)
         elif not sequence and character in _STRINGS:
-            self._sequence, self._string, self._string_escape = None, 0, False
+            self._sequence, self._string, self._string_escape = None, 1, False
         elif sequence.startswith("["):
             self._in_csi(sequence[1:] + character, out)
         elif character == "[" and not sequence:

@@ -1,14 +1,17 @@
 """One page in one browser: who looks at it, how they like it, and what it may call."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar
 
 from starlette.requests import Request
 
+from sim.cloud.errors import UnauthorizedError
+from sim.cloud.model.sessions import csrf_token
 from sim.cloud.model.work import Caller
 from sim.cloud.operations import Operations
 from sim.cloud.service import Service
+from sim.cloud.sessions import Sessions
 from sim.cloud.web.formats import moment
 from sim.cloud.web.i18n import Translator
 from sim.cloud.web.preferences import Preferences
@@ -33,23 +36,45 @@ class Cloud:
 
     service: Service
     worker: Worker
+    sessions: Sessions
     addresses: Addresses
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
+    """`cookie` is the session's value, empty on a public page."""
+
     cloud: Cloud
     caller: Caller
     preferences: Preferences
     request: Request
     t: Translator
+    cookie: str = field(default="", repr=False)
 
     async def run(
         self, operation: Callable[Concatenate[Operations, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Carry out `operation`, a method of `Operations`, as who looks at the page."""
-        operations = self.cloud.service.acting_as(self.caller)
+        """Carry out `operation`, a method of `Operations`, as who looks at the page.
+
+        Raises `UnauthorizedError` once the session has ended: a page may stay open for days.
+        """
+        caller = await self.present()
+        operations = self.cloud.service.acting_as(caller)
         return await self.cloud.worker.run(operation, operations, *args, **kwargs)
+
+    async def present(self) -> Caller:
+        """Who looks at the page now. Raises `UnauthorizedError`."""
+        caller = await self.cloud.sessions.caller_of(self.cookie, self.caller.address)
+        if caller is None:
+            raise UnauthorizedError("the session has ended: log in again")
+        return caller
+
+    async def change_password(self, old: str, new: str) -> None:
+        await self.cloud.sessions.change_password(await self.present(), old, new)
+
+    def csrf_token(self) -> str:
+        """What the API wants of this session's uploads (`X-CSRF-Token`)."""
+        return csrf_token(self.cookie)
 
     def parameter(self, name: str) -> str:
         """A part of the path."""

@@ -25,8 +25,8 @@ def _form(visit: Visit, path: str, area: str, *, other: str, new_password: bool)
                 ui.icon("error_outline").props("aria-hidden=true")
                 ui.label(t.known(f"login.error.{code}", t("login.error")))
         with ui.element("form").props(f'method=post action="{path}"').classes("login-form"):
-            name = ui.input(t("login.name")).props("name=name autocomplete=username outlined autofocus required")
-            name.props["maxlength"] = 64
+            name = ui.input(t("login.name")).props("name=name autocomplete=username outlined required")
+            name.props("autofocus maxlength=64")
             word = "new-password" if new_password else "current-password"
             password = ui.input(t("login.password"), password=True, password_toggle_button=True)
             password.props(f"name=password autocomplete={word} outlined required maxlength=128")

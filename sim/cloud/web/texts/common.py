@@ -3,6 +3,7 @@
 from typing import Final
 
 TEXTS: Final = {
+    "dashboard.title": ("Dashboard", "概览"),
     "menu.dashboard": ("Dashboard", "概览"),
     "menu.products": ("Products", "产品"),
     "menu.devices": ("Devices", "设备"),
