@@ -1,9 +1,11 @@
 """The cloud over HTTP as an ASGI application: what devices use, and everything else mounted beside it."""
 
 import logging
+import time
 from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
@@ -12,9 +14,10 @@ from starlette.types import ASGIApp
 from sim.cloud.api import make_api
 from sim.cloud.api.context import ApiContext
 from sim.cloud.bodies import json_object
-from sim.cloud.errors import BadRequestError, CloudError
+from sim.cloud.errors import BadRequestError, CloudError, TooManyRequestsError
 from sim.cloud.firmware import FirmwareRequest
 from sim.cloud.links import DeviceBroker
+from sim.cloud.rate import RateLimit
 from sim.cloud.responses import (
     FirmwareResponse,
     TitleCaseHeaders,
@@ -28,7 +31,10 @@ from sim.cloud.sessions import Sessions
 from sim.cloud.worker import Worker
 
 ACTIVATION_PATH: Final = "/devices/active"
+BINDING_PATH: Final = "/devices"
 API_PATH: Final = "/api/v1"
+BINDING_BURST: Final = 60  # questions that an address may have saved up
+BINDING_RATE: Final = 2.0  # questions a second from one address; ten devices behind it ask so often
 MAX_ACTIVATION: Final = 4096  # bytes of an activation request; the original sends about 100
 MAX_FIELD: Final = 64  # characters of its strings
 OWN_FAILURE: Final = 500  # HTTP status from which the cloud itself is at fault
@@ -60,9 +66,11 @@ class CloudApp:
         self._broker = broker
         self._instance = instance
         context = ApiContext(service, worker, broker, sessions, admin_token, secure)
+        self._bindings = RateLimit(BINDING_BURST, BINDING_RATE)
         starlette = Starlette(
             routes=[
                 Route(ACTIVATION_PATH, self._activate, methods=["POST"]),
+                Route(BINDING_PATH, self._bind, methods=["GET"]),
                 Route("/fw/{token}/{file}", self._firmware, methods=["GET"]),  # Starlette adds HEAD
                 Route("/healthz", self._health, methods=["GET"]),
                 Mount(API_PATH, make_api(context)),
@@ -85,7 +93,9 @@ class CloudApp:
             fields = await json_object(request, MAX_ACTIVATION)
             sn = _field(fields, "SN")
             product_id, signature = _field(fields, "ProductId"), _field(fields, "Sign")
-            credentials = await self._worker.run(self._service.activate, product_id, sn, signature)
+            credentials = await self._worker.run(
+                self._service.activate, product_id, sn, signature, _address(request)
+            )
         except CloudError as exc:
             _log.warning("activation refused [%s]", exc.code)
             if exc.http_status >= OWN_FAILURE:
@@ -95,6 +105,25 @@ class CloudApp:
             return problem(400, exc.code, str(exc))
         await self._broker.logins_changed()
         return json_response({"DeviceId": credentials.device_id, "DeviceKey": credentials.device_key})
+
+    async def _bind(self, request: Request) -> Response:
+        """A device asks for its identity by its SN (cloudsdk-protocol 8). Every refusal has a body, since the
+        original takes Content-Length: 0 for success."""
+        if request.method != "GET":  # Starlette adds HEAD
+            raise HTTPException(405, headers={"Allow": "GET"})
+        address = _address(request)
+        if not self._bindings.allow(address, time.monotonic()):
+            raise TooManyRequestsError("this address asks too often: devices ask every 5 s")
+        sn = _field(dict(request.query_params), "sn")
+        product_id, credentials = await self._worker.run(self._service.hand_out, sn, address)
+        await self._broker.logins_changed()
+        return json_response(
+            {
+                "ProductId": product_id,
+                "DeviceId": credentials.device_id,
+                "DeviceKey": credentials.device_key,
+            }
+        )
 
     async def _firmware(self, request: Request) -> Response | FirmwareResponse:
         fields = request.headers
@@ -106,6 +135,10 @@ class CloudApp:
         )
         download = await self._worker.run(self._service.open_download, request.path_params["token"], wanted)
         return FirmwareResponse(download, self._service, self._worker)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client is not None else ""
 
 
 def console_or_api_policy(path: str) -> str:

@@ -27,7 +27,7 @@ async def whole_body(request: Request, limit: int) -> bytes:
     body = bytearray()
     received = 0
     stream = aiter(request.stream())
-    while (piece := await next_piece(stream)) is not None and received <= MAX_DRAINED:
+    while (piece := await next_piece(stream)) is not None and received <= max(limit, MAX_DRAINED):
         received += len(piece)
         body += piece[: limit + 1 - len(body)]
     if received > limit:

@@ -2,6 +2,9 @@
 
 import asyncio
 import errno
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
 from cloudsdk.datapoints import Topics
@@ -11,6 +14,8 @@ from sim.cloud.messages import Outgoing, publish_prefix, subscribe_prefix
 from sim.cloud.service import Service
 from sim.cloud.tls import ServerTls
 from sim.cloud.worker import Worker
+
+_log = logging.getLogger(__name__)
 
 
 class DeviceBroker(Protocol):
@@ -35,6 +40,10 @@ class DeviceBroker(Protocol):
         """Devices were activated: let them in from now on."""
         ...
 
+    async def drop(self, device_ids: Sequence[str]) -> None:
+        """Devices were deleted: end their connections, and let them in no more."""
+        ...
+
 
 class DeviceEvents:
     """What brokers report, carried to the service; answers go back out through `broker`."""
@@ -46,8 +55,9 @@ class DeviceEvents:
     async def login(self, device_id: str, password: bytes) -> str | None:
         return await self._worker.run(self._service.login, device_id, password)
 
-    async def connected(self, device_id: str, address: str) -> None:
-        await self._worker.run(self._service.device_connected, device_id, address)
+    async def connected(self, device_id: str, address: str) -> bool:
+        """False for a device that was deleted while it logged in."""
+        return await self._worker.run(self._service.device_connected, device_id, address)
 
     async def disconnected(self, device_id: str) -> None:
         await self._worker.run(self._service.device_disconnected, device_id)
@@ -60,6 +70,20 @@ class DeviceEvents:
         )
         for answer in answers:
             await broker.publish(answer)
+
+
+def drop_from(broker: DeviceBroker, loop: asyncio.AbstractEventLoop) -> Callable[[Sequence[str]], None]:
+    """`Core.devices_gone` for a broker that runs in `loop`; to be called from any thread, does not wait."""
+
+    def drop(device_ids: Sequence[str]) -> None:
+        asyncio.run_coroutine_threadsafe(broker.drop(device_ids), loop).add_done_callback(_log_failure)
+
+    return drop
+
+
+def _log_failure(done: "Future[None]") -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        _log.error("deleted devices were not disconnected: %s", error)
 
 
 def listen_error(host: str, port: int, option: str, cause: OSError) -> ListenError | PortInUseError:
@@ -104,6 +128,11 @@ class EmbeddedLink:
     async def logins_changed(self) -> None:
         """Nothing to do: every log-in asks the database."""
 
+    async def drop(self, device_ids: Sequence[str]) -> None:
+        for device_id in device_ids:
+            self._broker.drop(device_id, "deleted")
+            self._topics.pop(device_id, None)
+
     # BrokerPolicy
 
     async def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> bool:
@@ -124,7 +153,8 @@ class EmbeddedLink:
         return topics is not None and topic_filter.startswith(subscribe_prefix(topics))
 
     async def on_connect(self, client_id: str, address: str) -> None:
-        await self._events.connected(client_id, address)
+        if not await self._events.connected(client_id, address):
+            await self.drop([client_id])
 
     async def on_message(self, client_id: str, topic: str, payload: bytes, *, is_will: bool) -> None:
         # 9.3: whoever is connected now is not the one whose will this is.

@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -241,6 +242,10 @@ class MosquittoLink:
                 # Mosquitto handles nothing else while it reloads: after this line the new logins hold.
                 self._process.send_signal(signal.SIGHUP)
                 await self._until(self._reloaded, RELOAD_TIMEOUT, "does not reload its password file")
+
+    async def drop(self, device_ids: Sequence[str]) -> None:
+        """Mosquitto itself ends the connections of those who are not in its password file any more."""
+        await self.logins_changed()
 
     async def _write_logins(self) -> bool:
         """Write the password file if it has to change. Hashes are made once per device."""

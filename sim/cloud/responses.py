@@ -14,7 +14,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloudsdk.errors import CloudSdkError
-from sim.cloud.errors import BadRequestError, CloudError, TooManyAttemptsError, UnauthorizedError
+from sim.cloud.errors import (
+    BadRequestError,
+    CloudError,
+    DevicesRefusedError,
+    TooManyAttemptsError,
+    UnauthorizedError,
+)
 from sim.cloud.firmware import ranged_body
 from sim.cloud.model.library import OpenDownload
 from sim.cloud.service import Service
@@ -34,9 +40,10 @@ def json_response(value: object, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
 
 
-def problem(status: int, code: str, detail: str) -> Response:
+def problem(status: int, code: str, detail: str, **more: object) -> Response:
     """An error in the form of RFC 9457, with our stable code."""
-    body = json.dumps({"status": status, "code": code, "detail": detail}, separators=(",", ":")).encode()
+    fields = {"status": status, "code": code, "detail": detail, **more}
+    body = json.dumps(fields, separators=(",", ":")).encode()
     return Response(body, status, media_type="application/problem+json")
 
 
@@ -131,7 +138,8 @@ def exception_handlers() -> dict[Any, Any]:
 async def _refused(_request: Request, error: Exception) -> Response:
     status = error.http_status if isinstance(error, CloudError) else 400
     code = error.code if isinstance(error, CloudSdkError) else CloudError.code
-    response = problem(status, code, str(error))
+    more = {"rows": error.rows} if isinstance(error, DevicesRefusedError) else {}
+    response = problem(status, code, str(error), **more)
     if status == UnauthorizedError.http_status:
         response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, TooManyAttemptsError):

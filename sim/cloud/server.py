@@ -21,7 +21,7 @@ from cloudsdk.errors import UsageError
 from sim.cloud.app import ACTIVATION_PATH, CloudApp
 from sim.cloud.datadir import DataDir, Endpoint
 from sim.cloud.errors import CloudError
-from sim.cloud.links import DeviceBroker, DeviceEvents, EmbeddedLink, listen_error
+from sim.cloud.links import DeviceBroker, DeviceEvents, EmbeddedLink, drop_from, listen_error
 from sim.cloud.mosquitto import MosquittoLink
 from sim.cloud.security import allowed_hosts, is_loopback
 from sim.cloud.service import Service
@@ -177,6 +177,7 @@ class CloudServer:
             broker = _broker(config, data, service, worker)
             await broker.start(config.host, config.mqtt_port)
             stack.push_async_callback(broker.stop)
+            service.core.devices_gone = drop_from(broker, self._loop)
             scheme = "mqtt" if config.tls is None else "mqtts"
             self.mqtt_url = f"{scheme}://{_url_host(config.host)}:{broker.port}"
             sessions = Sessions(service.core, worker, registration=_registration(config))

@@ -71,7 +71,7 @@ def test_from_product_to_task(run: Run, data: Path, tmp_path: Path) -> None:
         "--name",
         "[red]x",
         "--mac",
-        "00:11",
+        "00:80:E1:12:34:56",
     )
     run("device", "add", "--product", "lamp", "--sn", "SN 2")
     assert [row["sn"] for row in run("device", "list", "--product", "lamp")] == ["SN1", "SN 2"]

@@ -1,11 +1,13 @@
 """Options that the commands share."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
+from cloudsdk.errors import UsageError
 from sim.cli.output import json_option
 
 DATA_VARIABLE: Final = "CLOUDSIM_DATA"
@@ -28,6 +30,18 @@ _data = click.option(
 product_option = click.option("--product", required=True, help="Name or ProductID.")
 any_product_option = click.option("--product", help="Only of this product: name or ProductID.")
 which_product_option = click.option("--product", help="Name or ProductID, where products share this SN.")
+
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask on a terminal unless `yes`. Raises `UsageError` where nobody can answer, `click.Abort` for a no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("this deletes for good and there is no terminal to ask on: give --yes")
+    click.confirm(question, abort=True, err=True)
 
 
 def common_options(command: F) -> F:

@@ -47,7 +47,7 @@ def _cell(name: str, value: object) -> Text:
         return Text("-")
     if isinstance(value, bool):
         return Text("yes" if value else "no")
-    if name.endswith("_at") and isinstance(value, int):
+    if name.endswith(("_at", "_until")) and isinstance(value, int):
         return Text(datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ"))
     return Text(str(value))
 

@@ -143,6 +143,17 @@ class BrokerCore:
             self._end(link, reason, effects)
         return effects
 
+    def dropped(self, client_id: str, reason: str) -> list[Effect]:
+        """The cloud knows a client no more: its connection ends, and nothing is kept of its session."""
+        effects: list[Effect] = []
+        connection = self.connection_of(client_id)
+        if connection is not None:
+            self._end(self._links[connection], reason, effects)
+        session = self._sessions.get(client_id)
+        if session is not None:
+            self._forget(session)
+        return effects
+
     def paused(self, connection: int) -> None:
         """Reading from a connected client stops: until `resumed` it cannot prove that it is alive."""
         link = self._links.get(connection)

@@ -104,6 +104,10 @@ class EmbeddedBroker:
         self._apply(effects)
         return receivers
 
+    def drop(self, client_id: str, reason: str) -> None:
+        """End the connection of a client, if it has one, and forget its session."""
+        self._apply(self._core.dropped(client_id, reason))
+
     def is_connected(self, client_id: str) -> bool:
         """True between the client's CONNACK 0 and the end of its connection."""
         return self._core.is_connected(client_id)

@@ -1,12 +1,17 @@
 """Requests to the API, and its problems as the errors they were."""
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import requests
 
-from sim.cloud.errors import CloudError, UnreachableError, by_code
+from sim.cloud.errors import CloudError, DevicesRefusedError, UnreachableError, by_code
+from sim.cloud.shapes import Page
 
 TIMEOUT: Final = (5.0, 60.0)  # seconds to connect, and between two pieces of an answer
+NO_CONTENT: Final = 204
+
+T = TypeVar("T")
 
 
 class ApiSession:
@@ -43,6 +48,16 @@ class ApiSession:
         params = {name: value for name, value in query.items() if value is not None}
         self._call("DELETE", "/api/v1" + path, params=params)
 
+    def _all(self, page: Callable[[int], Page[T]]) -> list[T]:
+        """Every item of a list that comes in pages; `page` gets the cursor."""
+        items: list[T] = []
+        after: int | None = 0
+        while after is not None:
+            found = page(after)
+            items += found["items"]
+            after = found["next"]
+        return items
+
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         try:
             response = self._session.request(method, self._url + path, timeout=TIMEOUT, **arguments)
@@ -54,4 +69,7 @@ class ApiSession:
         if response.ok:
             return answer
         fields = answer if isinstance(answer, dict) else {}
-        raise by_code(str(fields.get("code")))(str(fields.get("detail") or f"HTTP {response.status_code}"))
+        error = by_code(str(fields.get("code")))(str(fields.get("detail") or f"HTTP {response.status_code}"))
+        if isinstance(error, DevicesRefusedError):
+            error.rows = tuple(fields.get("rows") or ())
+        raise error

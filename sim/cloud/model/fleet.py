@@ -10,11 +10,11 @@ from sim.cloud.device_table import DeviceRow
 from sim.cloud.errors import BadRequestError, DevicesRefusedError
 from sim.cloud.model.audit import audit
 from sim.cloud.model.devices import WITH_INFO, check_changes, check_room, device_info, new_device
-from sim.cloud.model.pages import check_page, make_page
 from sim.cloud.model.products import COUNTS, find_product, lock_product
 from sim.cloud.model.tables import Device, DeviceTag, Product
 from sim.cloud.model.text import check_tags, check_text
 from sim.cloud.model.work import Work
+from sim.cloud.pages import cut, page_limit
 from sim.cloud.shapes import (
     DeviceChanges,
     DeviceCounts,
@@ -63,10 +63,9 @@ def conditions(work: Work, wanted: DeviceFilter) -> list[ColumnElement[bool]]:
 
 def page_devices(work: Work, wanted: DeviceFilter, *, after: int, limit: int) -> Page[DeviceInfo]:
     """Devices in the order in which they were added."""
-    check_page(after, limit)
     query = select(Device).join(Product).where(*conditions(work, wanted), Device.id > after)
-    rows = work.session.scalars(query.order_by(Device.id).limit(limit + 1).options(*WITH_INFO)).all()
-    return make_page(rows, limit, device_info)
+    query = query.order_by(Device.id).limit(page_limit(limit) + 1).options(*WITH_INFO)
+    return cut(work.session.scalars(query).all(), limit, device_info, lambda device: device.id)
 
 
 def count_devices(work: Work, wanted: DeviceFilter) -> DeviceCounts:

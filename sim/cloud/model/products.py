@@ -19,10 +19,10 @@ from sim.cloud.errors import (
 )
 from sim.cloud.model.accounts import owner_account
 from sim.cloud.model.audit import audit
-from sim.cloud.model.pages import MAX_PAGE, check_page, make_page
 from sim.cloud.model.tables import Account, Device, Firmware, Product, Task
 from sim.cloud.model.text import DESCRIPTION_CHARS, NAME_CHARS, check_text, is_int
 from sim.cloud.model.work import Work
+from sim.cloud.pages import MAX_PAGE, cut, page_limit
 from sim.cloud.shapes import (
     OPERATOR,
     DeviceCounts,
@@ -209,8 +209,8 @@ def list_products(work: Work) -> list[ProductInfo]:
 
 def page_products(work: Work, *, search: str | None, after: int, limit: int) -> Page[ProductInfo]:
     """Products in the order of their creation; `search` is a part of name or ProductID."""
-    check_page(after, limit)
-    query = select(Product).where(work.visible(), Product.id > after).order_by(Product.id).limit(limit + 1)
+    query = select(Product).where(work.visible(), Product.id > after).order_by(Product.id)
+    query = query.limit(page_limit(limit) + 1)
     if search is not None:
         check_text("search", search, NAME_CHARS, empty=True)
         query = query.where(
@@ -219,7 +219,7 @@ def page_products(work: Work, *, search: str | None, after: int, limit: int) -> 
         )
     rows = work.session.scalars(query.options(joinedload(Product.account))).all()
     counts = device_counts(work, [row.id for row in rows])
-    return make_page(rows, limit, lambda row: _info(row, counts.get(row.id, _NO_DEVICES)))
+    return cut(rows, limit, lambda row: _info(row, counts.get(row.id, _NO_DEVICES)), lambda row: row.id)
 
 
 def product_info(work: Work, product: Product) -> ProductInfo:
