@@ -9,7 +9,6 @@ from sim.cloud.errors import CloudError, DevicesRefusedError, UnreachableError, 
 from sim.cloud.shapes import Page
 
 TIMEOUT: Final = (5.0, 60.0)  # seconds to connect, and between two pieces of an answer
-NO_CONTENT: Final = 204
 
 T = TypeVar("T")
 
