@@ -32,6 +32,7 @@ from sim.bootloader.outcome import BootResult
 from sim.bootloader.rt_ota import APP
 from sim.cloud.client import AdminClient
 from sim.cloud.errors import DuplicateAccountError
+from sim.cloud.rollout import Selection
 from sim.cloud.server import CloudConfig, CloudServer
 from sim.cloud.shapes import DeviceInfo, FirmwareInfo, ProductInfo, TaskInfo, TransferInfo
 from sim.device import Dead, Device
@@ -317,7 +318,9 @@ class _Job:
         return all(device["state"] == "done" for device in self._admin.show_task(task["id"])["devices"])
 
     def _create_task(self, firmware: Sequence[FirmwareInfo], sn: str) -> TaskInfo:
-        return self._admin.create_task(PRODUCT, None, [package["id"] for package in firmware], [sn])
+        return self._admin.create_task(
+            PRODUCT, firmware_ids=[package["id"] for package in firmware], selection=Selection((sn,))
+        )
 
     def _names(self) -> str:
         headers = [package.header for package in self._packages]

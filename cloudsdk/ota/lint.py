@@ -162,6 +162,26 @@ def lint(
     return findings + (damage or list(_check_content(package, board, key, iv)))
 
 
+def lint_alone(package: Package, key: bytes | None = None, iv: bytes | None = None) -> list[Finding]:
+    """What can be said of `package` without a board: it is judged for the bootloader of its own flavour.
+
+    Without a key, the content of an encrypted package is not judged. Errors are those of `lint`.
+    """
+    header = package.header
+    board = BoardFacts("qboot" if header.flavour == "qboot" else "rt_ota", (), 0, app="")
+    if header.encryption is Encryption.NONE or key is not None:
+        findings = lint(package, board, key, iv)
+    else:
+        findings = [
+            *_check_magic(header, board),
+            *_check_algorithm(header, board),
+            *_check_text(header),
+            *_check_partition(package, board),
+            *_check_sizes(header, board),
+        ]
+    return [finding for finding in findings if finding.id != "partition-unknown"]
+
+
 def has_errors(findings: list[Finding]) -> bool:
     return any(finding.severity is Severity.ERROR for finding in findings)
 

@@ -1,16 +1,20 @@
 """Uploaded packages as files named by their SHA-256. A blob that has a name is complete and durable."""
 
+import contextlib
 import hashlib
 import logging
 import os
 import tempfile
+import time
+from collections.abc import Set
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import BinaryIO, Final, Self, cast
 
 from sim.cloud.datadir import DataDir, sync_directory
 from sim.cloud.errors import StorageError, TooLargeError
 
+ORPHAN_AGE: Final = 3600.0  # seconds; a younger blob may be one that is just being entered
 MAX_PACKAGE: Final = 64 * 1024 * 1024  # bytes; four times the largest flash of the supported boards
 
 _log = logging.getLogger(__name__)
@@ -74,6 +78,13 @@ class Blobs:
     def receive(self, limit: int = MAX_PACKAGE) -> Upload:
         return Upload(self._data.uploads, limit)
 
+    def scratch(self) -> BinaryIO:
+        """A nameless file for what is being made; it goes when it is closed."""
+        try:
+            return cast(BinaryIO, tempfile.TemporaryFile(dir=self._data.uploads))
+        except OSError as exc:
+            raise StorageError(f"cannot make a file: {exc.strerror}") from exc
+
     def path(self, sha256: str) -> Path:
         return self._data.blobs / sha256
 
@@ -91,3 +102,16 @@ class Blobs:
             sync_directory(self._data.blobs)
         except OSError as exc:
             raise StorageError(f"cannot store the package: {exc.strerror}") from exc
+
+    def drop(self, sha256: str) -> None:
+        """Delete a blob that nothing needs. One that stays because of the disk goes at the next start."""
+        with contextlib.suppress(OSError):
+            self.path(sha256).unlink(missing_ok=True)
+
+    def clean(self, kept: Set[str]) -> None:
+        """Delete what is not in `kept`, but for what came lately."""
+        youngest = time.time() - ORPHAN_AGE
+        with contextlib.suppress(OSError):
+            for path in self._data.blobs.iterdir():
+                if path.name not in kept and path.stat().st_mtime < youngest:
+                    path.unlink(missing_ok=True)

@@ -232,6 +232,41 @@ class TaskTooLargeError(TaskRefusedError):
     code = "cloud.task-too-large"
 
 
+class TaskStateError(CloudError):
+    """The task is not in a state in which this can be done with it."""
+
+    code = "cloud.task-state"
+    http_status = 409
+
+
+class VersionNotHigherError(CloudError):
+    """The cloud has this version of the firmware or a higher one already (platform 8.1)."""
+
+    code = "cloud.version-not-higher"
+    http_status = 409
+
+
+class FirmwareInUseError(CloudError):
+    """An open task needs this firmware."""
+
+    code = "cloud.firmware-in-use"
+    http_status = 409
+
+
+class QuotaError(CloudError):
+    """The account has stored as much as it may."""
+
+    code = "cloud.quota"
+    http_status = 409
+
+
+class BusyError(CloudError):
+    """Too much of this is going on at the moment."""
+
+    code = "cloud.busy"
+    http_status = 503
+
+
 class TooLargeError(CloudError):
     """A request body beyond its limit."""
 

@@ -22,7 +22,7 @@ from sim.cloud.errors import (
     UnauthorizedError,
 )
 from sim.cloud.firmware import ranged_body
-from sim.cloud.model.library import OpenDownload
+from sim.cloud.model.transfers import OpenDownload
 from sim.cloud.service import Service
 from sim.cloud.shapes import Outcome
 from sim.cloud.worker import Worker
@@ -114,6 +114,7 @@ class FirmwareResponse:
             if watcher.done():
                 return False
             self._sent += len(piece)
+            self._service.core.live.advance(self._download.transfer, len(piece))
             piece = await asyncio.to_thread(next, pieces, None)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return True

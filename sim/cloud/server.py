@@ -23,6 +23,7 @@ from sim.cloud.datadir import DataDir, Endpoint
 from sim.cloud.errors import CloudError
 from sim.cloud.links import DeviceBroker, DeviceEvents, EmbeddedLink, drop_from, listen_error
 from sim.cloud.mosquitto import MosquittoLink
+from sim.cloud.scheduler import Scheduler
 from sim.cloud.security import allowed_hosts, is_loopback
 from sim.cloud.service import Service
 from sim.cloud.sessions import Registration, Sessions
@@ -178,6 +179,7 @@ class CloudServer:
             await broker.start(config.host, config.mqtt_port)
             stack.push_async_callback(broker.stop)
             service.core.devices_gone = drop_from(broker, self._loop)
+            await stack.enter_async_context(_scheduled(service, worker, broker))
             scheme = "mqtt" if config.tls is None else "mqtts"
             self.mqtt_url = f"{scheme}://{_url_host(config.host)}:{broker.port}"
             sessions = Sessions(service.core, worker, registration=_registration(config))
@@ -264,6 +266,21 @@ def _broker(config: CloudConfig, data: DataDir, service: Service, worker: Worker
     if config.broker == "mosquitto":
         return MosquittoLink(data.mosquitto, events, service, worker, config.tls)
     return EmbeddedLink(events, config.tls)
+
+
+@contextlib.asynccontextmanager
+async def _scheduled(service: Service, worker: Worker, broker: DeviceBroker) -> AsyncIterator[None]:
+    """The tasks go on while inside."""
+    core = service.core
+    scheduler = Scheduler(lambda: worker.run(service.due), broker.publish, core.clock)
+    core.wake = scheduler.wake
+    running = asyncio.create_task(scheduler.run())
+    try:
+        yield
+    finally:
+        core.wake = lambda: None
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 def _uvicorn_config(app: CloudApp, tls: ServerTls | None, sockets: bool) -> uvicorn.Config:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from cloudsdk.activation import Credentials
@@ -11,8 +12,9 @@ from sim.cloud.datadir import DataDir
 from sim.cloud.errors import BadMessageError
 from sim.cloud.firmware import FirmwareRequest
 from sim.cloud.messages import Outgoing, publish_prefix
-from sim.cloud.model import activation, binding, campaigns, devices, library
+from sim.cloud.model import activation, binding, campaigns, devices, library, task_review, transfers
 from sim.cloud.model.audit import audit
+from sim.cloud.model.sending import topics_of
 from sim.cloud.model.tables import Setting
 from sim.cloud.model.work import OPERATOR_CALLER, Caller
 from sim.cloud.operations import Core, Operations
@@ -22,7 +24,18 @@ from sim.cloud.store import Store, sqlite_url
 DEFAULT_PUBLIC_URL: Final = "http://127.0.0.1:8090"  # until a server has run on the data directory
 _PUBLIC_URL: Final = "public_url"
 
+MAX_DUE: Final = 100  # tasks that are looked at in one go
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What there is to publish now; more of it, or when something is next due, in seconds since 1970."""
+
+    messages: list[Outgoing]
+    more: bool
+    next_at: int | None
 
 
 class Service(Operations):
@@ -47,6 +60,7 @@ class Service(Operations):
         return Operations(self.core, caller)
 
     def close(self) -> None:
+        self.core.packers.close()
         self.core.store.close()
 
     def begin(self, public_url: str) -> None:
@@ -54,7 +68,10 @@ class Service(Operations):
         with self._work() as work:
             work.session.merge(Setting(key=_PUBLIC_URL, value=public_url))
             devices.everyone_offline(work)
-            library.abort_running_transfers(work)
+            transfers.abort_running_transfers(work)
+            task_review.forget_asking(work)
+            kept = library.kept_blobs(work)
+        self.core.blobs.clean(kept)
         self.core.public_url = public_url
 
     # Devices
@@ -114,7 +131,7 @@ class Service(Operations):
         """
         with self._work() as work:
             device = devices.device_by_id(work, device_id)
-            if device is None or not topic.startswith(publish_prefix(campaigns.topics_of(device))):
+            if device is None or not topic.startswith(publish_prefix(topics_of(device))):
                 _log.debug("a message on a topic of no known device is dropped")
                 return []
             try:
@@ -125,14 +142,26 @@ class Service(Operations):
                 _log.debug("device %s: %s", device_id, exc)
                 return []
 
-    def queries_for_task(self, task_id: int) -> list[Outgoing]:
-        with self._work() as work:
-            return campaigns.queries_for_task(work, task_id)
+    # Tasks
 
-    def open_download(self, token: str, request: FirmwareRequest) -> library.OpenDownload:
+    def due(self) -> Due:
+        """Do what is due by now: start, expire, fail, stop, advance and end tasks."""
         with self._work() as work:
-            return library.open_download(work, token, request)
+            tasks = task_review.due_tasks(work, MAX_DUE)
+            for task in tasks:
+                task_review.review(work, task)
+            messages, more = task_review.queries(work)
+            return Due(messages, more or len(tasks) == MAX_DUE, task_review.next_due(work))
+
+    # Firmware
+
+    def open_download(self, token: str, request: FirmwareRequest) -> transfers.OpenDownload:
+        with self._work() as work:
+            download = transfers.open_download(work, token, request)
+        self.core.live.begin(download.transfer, download.task)
+        return download
 
     def finish_transfer(self, transfer: int, bytes_sent: int, outcome: Outcome) -> None:
         with self._work() as work:
-            library.finish_transfer(work, transfer, bytes_sent, outcome)
+            transfers.finish_transfer(work, transfer, bytes_sent, outcome)
+        self.core.live.end(transfer)

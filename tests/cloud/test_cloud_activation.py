@@ -17,8 +17,9 @@ from cloudsdk.ota.pack import pack
 from sim.cloud.client import AdminClient
 from sim.cloud.datadir import DataDir
 from sim.cloud.firmware import entity_tag
-from sim.cloud.model import devices, library
+from sim.cloud.model import devices, library, transfers
 from sim.cloud.model.work import OPERATOR_CALLER
+from sim.cloud.rollout import Selection
 from sim.cloud.server import CloudServer
 from sim.cloud.service import Service
 from sim.cloud.shapes import ProductInfo, TransferInfo
@@ -156,7 +157,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(server: CloudServer, admin: AdminClient, credentials: Credentials, plain: Path) -> str:
     """The URL that the device is sent, taken from the database since no device listens here."""
     firmware = admin.upload_firmware(plain, "lamp")
-    admin.create_task("lamp", "5.0", [firmware["id"]], [SN])
+    admin.create_task("lamp", firmware_ids=[firmware["id"]], selection=Selection((SN,)), version="5.0")
     service = Service(DataDir(server.config.data))
     device = admin.show_device(SN)
     topic = f"/cloud/{device['product_id']}/{device['device_id']}/ota"
@@ -197,7 +198,7 @@ def test_whole_download(url: str, whole: bytes, admin: AdminClient) -> None:
         len(whole),
         "complete",
     )
-    assert admin.show_task(1)["devices"][0]["state"] == "downloading"
+    assert admin.show_task(1)["devices"][0]["state"] == "installing"
 
 
 def test_resume_and_its_count(url: str, whole: bytes, admin: AdminClient) -> None:
@@ -284,7 +285,7 @@ def _token(service: Service, firmware_id: int) -> str:
     """A download without a task."""
     with service.core.work(OPERATOR_CALLER) as work:
         device = devices.find_device(work, SN)
-        return library.download_token(work, device, library.find_firmware(work, firmware_id))
+        return transfers.download_token(work, device, library.find_firmware(work, firmware_id))
 
 
 def test_lost_blob_is_an_error_and_not_a_broken_body(

@@ -23,6 +23,7 @@ from cloudsdk.ota.pack import pack
 from sim.cloud import mosquitto
 from sim.cloud.client import AdminClient
 from sim.cloud.datadir import DataDir
+from sim.cloud.rollout import Selection
 from sim.cloud.server import CloudConfig, CloudServer
 from sim.cloud.service import Service
 
@@ -144,7 +145,9 @@ def test_client_errors_keep_their_code(tmp_path: Path) -> None:
             "cloud.unknown-device": lambda: client.show_device("none"),
             "cloud.unknown-task": lambda: client.show_task(7),
             "cloud.bad-request": lambda: client.add_device("lamp", "x" * 33),
-            "cloud.task-refused": lambda: client.create_task("lamp", None, [], ["x"]),
+            "cloud.task-refused": lambda: client.create_task(
+                "lamp", firmware_ids=[], selection=Selection(("x",))
+            ),
         }
         for code, call in calls.items():
             with pytest.raises(CloudSdkError) as error:
@@ -194,7 +197,7 @@ def test_download_cut_by_stopping_is_accounted_for(tmp_path: Path, monkeypatch: 
     server = CloudServer(config(data.root))
     server.start()
     service = Service(data)  # knows the server's address
-    service.create_task("lamp", None, [firmware["id"]], ["SN1"])
+    service.create_task("lamp", firmware_ids=[firmware["id"]], selection=Selection(("SN1",)))
     device.service = service
     device.boot("0.0")
     url = json.loads(device.answers[0].payload)["data"][0]["value"]["firmwares"][0]["file_url"]
@@ -240,7 +243,9 @@ def upload_until_it_fails(
         for number in range(10_000):
             package = write_package(directory, "app", f"{run}.{number}", bytes(50_000))
             firmware.append(client.upload_firmware(package, "lamp")["id"])
-            tasks.append(client.create_task("lamp", None, [firmware[-1]], ["SN1"])["id"])
+            tasks.append(
+                client.create_task("lamp", firmware_ids=[firmware[-1]], selection=Selection(("SN1",)))["id"]
+            )
             if number == 1:
                 enough.set()
 

@@ -12,6 +12,7 @@ from cloudsdk.errors import CloudSdkError
 from cloudsdk.mqtt.packets import Publish, encode
 from cloudsdk.ota.task import UpgradeMode
 from sim.cloud.messages import MAX_PACKET, MAX_PAYLOAD, Outgoing
+from sim.cloud.rollout import Selection
 from sim.cloud.service import Service
 from sim.cloud.shapes import ProductInfo
 
@@ -52,7 +53,9 @@ def test_report_is_stored_even_unasked(service: Service, device: Twin) -> None:
 
 
 def test_one_firmware_from_task_to_done(service: Service, device: Twin, tmp_path: Path) -> None:
-    task = service.create_task("lamp", "1.1", [upload(service, tmp_path)], ["SN1"])["id"]
+    task = service.create_task(
+        "lamp", firmware_ids=[upload(service, tmp_path)], selection=Selection(("SN1",)), version="1.1"
+    )["id"]
     assert state_of(service, task) == "waiting"
     assert device.boot("0.0") == [1012, 1010]
     assert state_of(service, task) == "sent"
@@ -66,7 +69,9 @@ def test_task_message_is_the_documented_one(
     service: Service, product: ProductInfo, device: Twin, tmp_path: Path, clock: Any
 ) -> None:
     ids = [upload(service, tmp_path), upload(service, tmp_path, "filesystem", "0.1")]
-    service.create_task("lamp", "1.1", ids, ["SN1"], UpgradeMode.SILENT)
+    service.create_task(
+        "lamp", firmware_ids=ids, selection=Selection(("SN1",)), version="1.1", mode=UpgradeMode.SILENT
+    )
     device.boot("0.0")
     payload = device.answers[0].payload.decode()
     urls = [row["file_url"] for row in task_value(device)["firmwares"]]
@@ -86,7 +91,7 @@ def test_two_firmwares_are_sent_again_after_each_restart(
     service: Service, device: Twin, tmp_path: Path
 ) -> None:
     ids = [upload(service, tmp_path), upload(service, tmp_path, "filesystem", "0.1")]
-    task = service.create_task("lamp", "1.1", ids, ["SN1"])["id"]
+    task = service.create_task("lamp", firmware_ids=ids, selection=Selection(("SN1",)), version="1.1")["id"]
     assert device.boot("0.0") == [1012, 1010]
     assert device.boot("0.0") == [1012, 1010]  # restarted after the first firmware (3.2)
     assert [row["type"] for row in task_value(device)["firmwares"]] == ["app", "filesystem"]
@@ -95,7 +100,9 @@ def test_two_firmwares_are_sent_again_after_each_restart(
 
 
 def test_device_that_has_everything_is_asked_and_done(service: Service, device: Twin, tmp_path: Path) -> None:
-    task = service.create_task("lamp", "1.1", [upload(service, tmp_path)], ["SN1"])["id"]
+    task = service.create_task(
+        "lamp", firmware_ids=[upload(service, tmp_path)], selection=Selection(("SN1",)), version="1.1"
+    )["id"]
     assert device.boot("0.0") == [1012, 1010]  # it stores the version in silence; the 1010 makes it tell
     assert device.send(version_report("1.1"), "ota") == []
     assert state_of(service, task) == "done"
@@ -103,8 +110,12 @@ def test_device_that_has_everything_is_asked_and_done(service: Service, device: 
 
 def test_second_task_follows_the_first(service: Service, device: Twin, tmp_path: Path) -> None:
     firmware = upload(service, tmp_path)
-    first = service.create_task("lamp", "1.1", [firmware], ["SN1"])["id"]
-    second = service.create_task("lamp", "1.2", [firmware], ["SN1"])["id"]
+    first = service.create_task(
+        "lamp", firmware_ids=[firmware], selection=Selection(("SN1",)), version="1.1"
+    )["id"]
+    second = service.create_task(
+        "lamp", firmware_ids=[firmware], selection=Selection(("SN1",)), version="1.2"
+    )["id"]
     assert device.boot("0.0") == [1012, 1010]
     assert task_value(device)["version"] == "1.1"
     assert device.send(version_report("1.1"), "ota") == [1012, 1010]
@@ -115,8 +126,10 @@ def test_second_task_follows_the_first(service: Service, device: Twin, tmp_path:
 def test_offline_device_gets_its_task_when_it_comes(service: Service, device: Twin, tmp_path: Path) -> None:
     device.boot("0.0")
     device.send(online(False))
-    task = service.create_task("lamp", "1.1", [upload(service, tmp_path)], ["SN1"])["id"]
-    assert service.queries_for_task(task) == []
+    service.create_task(
+        "lamp", firmware_ids=[upload(service, tmp_path)], selection=Selection(("SN1",)), version="1.1"
+    )
+    assert service.due().messages == []
     assert device.boot("0.0") == [1012, 1010]
 
 
@@ -124,8 +137,10 @@ def test_online_device_is_asked_when_a_task_is_created(
     service: Service, device: Twin, tmp_path: Path
 ) -> None:
     device.boot("0.0")
-    task = service.create_task("lamp", "1.1", [upload(service, tmp_path)], ["SN1"])["id"]
-    [query] = service.queries_for_task(task)
+    service.create_task(
+        "lamp", firmware_ids=[upload(service, tmp_path)], selection=Selection(("SN1",)), version="1.1"
+    )
+    [query] = service.due().messages
     assert query.payload == b'{"data":[{"DP":1010}]}'
     assert device.send(version_report("0.0"), "ota") == [1012, 1010]
 
@@ -134,28 +149,36 @@ def test_task_is_for_its_devices_only(
     service: Service, product: ProductInfo, device: Twin, tmp_path: Path
 ) -> None:
     other = twin(service, product, "SN2")
-    service.create_task("lamp", "1.1", [upload(service, tmp_path)], ["SN1"])
+    service.create_task(
+        "lamp", firmware_ids=[upload(service, tmp_path)], selection=Selection(("SN1",)), version="1.1"
+    )
     assert other.boot("0.0") == []
     assert device.boot("0.0") == [1012, 1010]
 
 
 def test_urls_differ_per_device(service: Service, product: ProductInfo, device: Twin, tmp_path: Path) -> None:
     other = twin(service, product, "SN2")
-    service.create_task("lamp", "1.1", [upload(service, tmp_path)], ["SN1", "SN2"])
+    service.create_task(
+        "lamp", firmware_ids=[upload(service, tmp_path)], selection=Selection(("SN1", "SN2")), version="1.1"
+    )
     device.boot("0.0")
     other.boot("0.0")
     assert task_value(device)["firmwares"][0]["file_url"] != task_value(other)["firmwares"][0]["file_url"]
 
 
 def test_cancelled_task_is_not_sent(service: Service, device: Twin, tmp_path: Path) -> None:
-    task = service.create_task("lamp", "1.1", [upload(service, tmp_path)], ["SN1"])["id"]
+    task = service.create_task(
+        "lamp", firmware_ids=[upload(service, tmp_path)], selection=Selection(("SN1",)), version="1.1"
+    )["id"]
     service.cancel_task(task)
     assert device.boot("0.0") == []
     assert state_of(service, task) == "cancelled"
 
 
 def test_cancelling_leaves_done_devices_done(service: Service, device: Twin, tmp_path: Path) -> None:
-    task = service.create_task("lamp", "1.1", [upload(service, tmp_path)], ["SN1"])["id"]
+    task = service.create_task(
+        "lamp", firmware_ids=[upload(service, tmp_path)], selection=Selection(("SN1",)), version="1.1"
+    )["id"]
     device.boot("0.0")
     device.boot("1.1")
     service.cancel_task(task)
@@ -164,9 +187,15 @@ def test_cancelling_leaves_done_devices_done(service: Service, device: Twin, tmp
 
 def test_default_version_is_free(service: Service, device: Twin, tmp_path: Path) -> None:
     firmware = upload(service, tmp_path)
-    assert service.create_task("lamp", None, [firmware], ["SN1"])["version"] == "1.0"
+    assert (
+        service.create_task("lamp", firmware_ids=[firmware], selection=Selection(("SN1",)))["version"]
+        == "1.0"
+    )
     device.boot("1.1")
-    assert service.create_task("lamp", None, [firmware], ["SN1"])["version"] == "1.2"
+    assert (
+        service.create_task("lamp", firmware_ids=[firmware], selection=Selection(("SN1",)))["version"]
+        == "1.2"
+    )
 
 
 def test_will_of_a_replaced_connection_is_void(service: Service, device: Twin) -> None:
@@ -186,7 +215,9 @@ def test_end_of_a_connection_without_will_is_offline(service: Service, device: T
 def test_a_new_server_run_starts_with_everyone_offline(
     service: Service, device: Twin, tmp_path: Path
 ) -> None:
-    service.create_task("lamp", "1.1", [upload(service, tmp_path)], ["SN1"])
+    service.create_task(
+        "lamp", firmware_ids=[upload(service, tmp_path)], selection=Selection(("SN1",)), version="1.1"
+    )
     device.boot("0.0")
     service.begin("http://10.0.0.5:8090")
     assert service.show_device("SN1")["online"] is False
@@ -246,7 +277,7 @@ def test_only_own_topics_count(service: Service, product: ProductInfo, device: T
 
 def refused(service: Service, ids: list[int], sns: list[str], version: str | None = "1.1") -> str:
     with pytest.raises(CloudSdkError) as error:
-        service.create_task("lamp", version, ids, sns)
+        service.create_task("lamp", firmware_ids=ids, selection=Selection(tuple(sns)), version=version)
     assert service.list_tasks() == []
     return f"{error.value.code}: {error.value}"
 
@@ -263,7 +294,7 @@ def test_task_message_over_2047_bytes_is_refused(service: Service, device: Twin,
 
 def _accepted(service: Service, ids: list[int]) -> bool:
     try:
-        service.create_task("lamp", "1.1", ids, ["SN1"])
+        service.create_task("lamp", firmware_ids=ids, selection=Selection(("SN1",)), version="1.1")
     except CloudSdkError:
         return False
     return True
@@ -284,7 +315,9 @@ def test_url_longer_than_the_device_takes_is_refused(service: Service, device: T
 def test_url_grown_too_long_later_is_not_sent(
     service: Service, device: Twin, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service.create_task("lamp", "1.1", [upload(service, tmp_path)], ["SN1"])
+    service.create_task(
+        "lamp", firmware_ids=[upload(service, tmp_path)], selection=Selection(("SN1",)), version="1.1"
+    )
     service.begin("http://" + "h" * 220)
     with caplog.at_level(logging.ERROR):
         assert device.boot("0.0") == []
@@ -316,7 +349,7 @@ def test_refusals(service: Service, device: Twin, tmp_path: Path) -> None:
 
 def test_same_version_cannot_be_pending_twice(service: Service, device: Twin, tmp_path: Path) -> None:
     firmware = upload(service, tmp_path)
-    service.create_task("lamp", "1.1", [firmware], ["SN1"])
+    service.create_task("lamp", firmware_ids=[firmware], selection=Selection(("SN1",)), version="1.1")
     with pytest.raises(CloudSdkError) as error:
-        service.create_task("lamp", "1.1", [firmware], ["SN1"])
+        service.create_task("lamp", firmware_ids=[firmware], selection=Selection(("SN1",)), version="1.1")
     assert error.value.code == "cloud.task-refused"

@@ -21,6 +21,7 @@ from flash_images import samples
 from sim.board import Board, furnish, make_board
 from sim.certs import CertificatePlan, MadeCertificates, make_certificates
 from sim.cloud.client import AdminClient
+from sim.cloud.rollout import Selection
 from sim.cloud.server import BrokerKind, CloudConfig, CloudServer
 from sim.cloud.tls import ServerTls
 from sim.device import Device
@@ -120,7 +121,7 @@ def test_upgrade_from_activation_to_report_over_tls(
     firmware = operator.upload_firmware(write_package(tmp_path, "app", "2.0.0", raw), "lamps")
     with Runner(port, new_board()) as runner:
         wait_until(lambda: operator.show_device("U1")["version"] is not None)
-        task = operator.create_task("lamps", None, [firmware["id"]], ["U1"])
+        task = operator.create_task("lamps", firmware_ids=[firmware["id"]], selection=Selection(("U1",)))
         wait_until(lambda: operator.show_task(task["id"])["devices"][0]["state"] == "done")
     assert "Verify 'app' partition(fw ver: 2.0.0" in runner.console
     assert "[E/tls]" not in runner.console

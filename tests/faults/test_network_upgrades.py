@@ -19,6 +19,7 @@ from flash_images import samples
 from sim.board import Board, furnish, make_board
 from sim.bootloader.outcome import BootResult
 from sim.cloud.client import AdminClient
+from sim.cloud.rollout import Selection
 from sim.cloud.server import CloudConfig, CloudServer
 from sim.cloud.shapes import TransferInfo
 from sim.device import Device
@@ -65,7 +66,9 @@ class World:
         package.write_bytes(pack(raw, name="app", version="2.0.0", timestamp=1546300800))
         self.package_size = rounded(package.stat().st_size)
         firmware = self.admin.upload_firmware(package, sn)
-        self.task = self.admin.create_task(sn, "1.0", [firmware["id"]], [sn])["id"]
+        self.task = self.admin.create_task(
+            sn, firmware_ids=[firmware["id"]], selection=Selection((sn,)), version="1.0"
+        )["id"]
         port = Port(sn, product["product_id"], key, self.server.activation_url, self.server.mqtt_url)
         with FaultProxy(faults, on_event=self.events.append) as proxy:
             with self._running(board, port, proxy, profile_named(profile)):

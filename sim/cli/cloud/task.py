@@ -13,6 +13,7 @@ from sim.cli.cloud.access import open_admin
 from sim.cli.cloud.options import any_product_option, common_options, product_option
 from sim.cli.cloud.output import echo_fields, show_rows
 from sim.cli.output import echo_json
+from sim.cloud.rollout import Selection
 
 if TYPE_CHECKING:
     from sim.cloud.shapes import FirmwareInfo
@@ -54,7 +55,14 @@ def task_create(
     with open_admin(data) as admin:
         known = admin.list_firmware(product)
         ids = [_find_firmware(known, ref) for ref in firmwares]
-        _show_task(admin.create_task(product, version, ids, sns, UpgradeMode[mode.upper()]), as_json)
+        info = admin.create_task(
+            product,
+            firmware_ids=ids,
+            selection=Selection(sns),
+            mode=UpgradeMode[mode.upper()],
+            version=version,
+        )
+        _show_task(info, as_json)
 
 
 @task.command("list")
@@ -113,10 +121,9 @@ def _show_task(info: Mapping[str, Any], as_json: bool) -> None:
 
 
 def _task_summary(info: Mapping[str, Any]) -> dict[str, Any]:
-    devices = info["devices"]
     return {
         **info,
         "firmware": ", ".join(f"{row['name']}:{row['version']}" for row in info["firmware"]),
-        "devices": len(devices),
-        "done": sum(row["state"] == "done" for row in devices),
+        "devices": info["device_count"],
+        "done": info["counts"]["done"],
     }

@@ -5,7 +5,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sim.cloud.api import accounts, devices, firmware, products, session, tasks
+from sim.cloud.api import accounts, devices, firmware, packages, products, session, tasks
 from sim.cloud.api.context import ApiContext
 from sim.cloud.errors import BadRequestError
 from sim.cloud.responses import exception_handlers, problem
@@ -22,7 +22,7 @@ def make_api(context: ApiContext) -> FastAPI:
         exception_handlers={RequestValidationError: _invalid, **exception_handlers()},
     )
     api.state.context = context
-    for module in (session, accounts, products, devices, firmware, tasks):
+    for module in (session, accounts, products, devices, firmware, packages, tasks):
         api.include_router(module.router)
     return api
 

@@ -59,16 +59,27 @@ class ApiSession:
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         try:
-            response = self._session.request(method, self._url + path, timeout=TIMEOUT, **arguments)
-            answer = response.json() if response.content else None
+            response = self._request(method, path, **arguments)
+            return response.json() if response.content else None
         except requests.JSONDecodeError:
-            raise UnreachableError(f"what answers at {self._url} is not a cloud: check the URL") from None
+            raise self._no_cloud() from None
+
+    def _request(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """An answer that is not a problem."""
+        try:
+            response = self._session.request(method, self._url + path, timeout=TIMEOUT, **arguments)
+            if response.ok:
+                return response
+            answer = response.json()
+        except requests.JSONDecodeError:
+            raise self._no_cloud() from None
         except requests.RequestException:
             raise UnreachableError(f"the cloud at {self._url} does not answer: is it running?") from None
-        if response.ok:
-            return answer
         fields = answer if isinstance(answer, dict) else {}
         error = by_code(str(fields.get("code")))(str(fields.get("detail") or f"HTTP {response.status_code}"))
         if isinstance(error, DevicesRefusedError):
             error.rows = tuple(fields.get("rows") or ())
         raise error
+
+    def _no_cloud(self) -> UnreachableError:
+        return UnreachableError(f"what answers at {self._url} is not a cloud: check the URL")

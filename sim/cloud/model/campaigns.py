@@ -1,219 +1,32 @@
-"""OTA tasks, and what the messages of a device mean for them (platform 9, cloudsdk-protocol 3 and 9).
+"""What the messages of a device mean for its tasks (platform 9, cloudsdk-protocol 3 and 9).
 Functions of one open transaction.
 
-A device works on its first task that is neither done nor cancelled. The task message goes out once per
+A device works on its first task that is neither settled nor held up. The task message goes out once per
 connection, since the device installs one firmware per message and restarts (3.2); a task is done when the
 device reports the task's version.
 """
 
-import itertools
 import logging
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import quote
 
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
 from cloudsdk.cjson import Json, member
-from cloudsdk.datapoints import DataPoint, Topics
-from cloudsdk.ota.task import MAX_TYPE, MAX_URL, MAX_VERSION, UpgradeMode
-from sim.cloud.errors import BadRequestError, TaskRefusedError, TaskTooLargeError, UnknownTaskError
-from sim.cloud.messages import MAX_PACKET, Outgoing, TaskItem, parse_points, task_message, version_query
-from sim.cloud.model.audit import audit
-from sim.cloud.model.devices import find_device
-from sim.cloud.model.library import download_token, find_firmware
-from sim.cloud.model.products import find_product
-from sim.cloud.model.tables import Device, Firmware, Product, Task, TaskDevice, TaskFirmware
-from sim.cloud.model.text import check_text
+from cloudsdk.datapoints import DataPoint
+from sim.cloud.errors import TaskRefusedError
+from sim.cloud.messages import Outgoing, parse_points, version_query
+from sim.cloud.model.sending import check_message, make_message, topics_of
+from sim.cloud.model.tables import Device, Task, TaskDevice
+from sim.cloud.model.task_review import OPEN, settle, unask
 from sim.cloud.model.work import Work
-from sim.cloud.shapes import TaskDeviceInfo, TaskFirmwareInfo, TaskInfo, TaskState
+from sim.cloud.shapes import CampaignState, TaskState
 
 MAX_REPORTED_VERSION: Final = 63  # characters of a version that a device reports
-MAX_TASK_DEVICES: Final = 10_000
-MAX_TASK_FIRMWARES: Final = 64  # more than one message can name
-_OPEN: Final = (TaskState.WAITING, TaskState.SENT, TaskState.DOWNLOADING)
+_ENDED: Final = (TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED)
 
 _log = logging.getLogger(__name__)
-
-
-def topics_of(device: Device) -> Topics:
-    return Topics(device.product.product_id, device.device_id)
-
-
-# Tasks
-
-
-def create_task(
-    work: Work,
-    base_url: str,
-    product_ref: str,
-    *,
-    version: str | None,
-    firmware_ids: Sequence[int],
-    sns: Sequence[str],
-    mode: UpgradeMode,
-) -> TaskInfo:
-    """Create a task; without a version it gets the next free one.
-
-    Raises `TaskRefusedError` with the reason when a device could not carry it out: no firmware, firmware of
-    another product, texts or message too long for the device (3.1, 2.1), a version that a device has already.
-    """
-    if not 1 <= len(sns) <= MAX_TASK_DEVICES:
-        raise TaskRefusedError(f"a task needs 1 to {MAX_TASK_DEVICES} devices")
-    # 3.1: an empty array makes the device follow a null pointer.
-    if not 1 <= len(firmware_ids) <= MAX_TASK_FIRMWARES:
-        raise TaskRefusedError(f"a task needs 1 to {MAX_TASK_FIRMWARES} firmwares")
-    product = find_product(work, product_ref)
-    firmwares = [find_firmware(work, firmware_id) for firmware_id in firmware_ids]
-    devices = [find_device(work, sn, product.product_id) for sn in dict.fromkeys(sns)]
-    _check_firmwares(product, firmwares)
-    chosen = _free_version(work, product) if version is None else version
-    _check_version(work, chosen, devices)
-    task = Task(product=product, version=chosen, mode=int(mode), created_at=work.now)
-    work.session.add(task)
-    task.firmware = [
-        TaskFirmware(position=position, firmware=firmware)
-        for position, firmware in enumerate(firmwares, start=1)
-    ]
-    work.session.flush()
-    for device in devices:
-        work.session.add(TaskDevice(task=task, device=device, state=TaskState.WAITING, updated_at=work.now))
-    # URLs are equally long for all devices, so one message stands for all.
-    _check_message(_message(work, base_url, task, devices[0]), len(firmwares))
-    work.session.flush()
-    audit(work, "task.create", str(task.id), f"{product.product_id} {chosen}")
-    return task_info(task)
-
-
-def _check_firmwares(product: Product, firmwares: Sequence[Firmware]) -> None:
-    names = [firmware.name for firmware in firmwares]
-    for firmware in firmwares:
-        label = f"firmware {firmware.name}:{firmware.version}"
-        if firmware.product_ref != product.id:
-            raise TaskRefusedError(f"{label} belongs to another product: upload it to {product.name}")
-        # The device would install the two in turn, for ever: it compares with what is there (3.2).
-        if names.count(firmware.name) > 1:
-            raise TaskRefusedError(f"two firmwares of the task are for partition {firmware.name}")
-        if len(firmware.version) > MAX_VERSION:
-            raise TaskRefusedError(f"the version of {label} has more than {MAX_VERSION} characters")
-        if len(firmware.name) > MAX_TYPE:
-            raise TaskRefusedError(f"the name of {label} has more than {MAX_TYPE} characters")
-
-
-def _check_version(work: Work, version: str, devices: Sequence[Device]) -> None:
-    check_text("the task version", version, MAX_VERSION)
-    if not version.isascii():
-        raise BadRequestError("the task version must be ASCII text")
-    for device in devices:
-        if device.version == version:
-            raise TaskRefusedError(
-                f"device {device.sn} has version {version} already and would do nothing: choose another one"
-            )
-        if any(item.task.version == version for item in _open_tasks(work, device)):
-            raise TaskRefusedError(f"device {device.sn} has an open task with version {version} already")
-
-
-def _free_version(work: Work, product: Product) -> str:
-    used = set(work.session.scalars(select(Task.version).where(Task.product_ref == product.id)))
-    used.update(
-        version
-        for version in work.session.scalars(select(Device.version).where(Device.product_ref == product.id))
-        if version is not None
-    )
-    return next(text for minor in itertools.count() if (text := f"1.{minor}") not in used)
-
-
-def _check_message(message: Outgoing, count: int) -> None:
-    if message.packet_size > MAX_PACKET:
-        raise TaskTooLargeError(
-            f"the task message with {count} firmwares takes {message.packet_size} bytes, the device receives "
-            f"{MAX_PACKET}: use fewer firmwares or a shorter --public-url"
-        )
-
-
-def _message(work: Work, base_url: str, task: Task, device: Device) -> Outgoing:
-    items = []
-    for row in task.firmware:
-        firmware = row.firmware
-        token = download_token(work, device, firmware)
-        url = f"{base_url}/fw/{token}/{quote(firmware.name, safe='')}.rbl"
-        if len(url) > MAX_URL:
-            raise TaskTooLargeError(
-                f"a firmware URL of {len(url)} characters is too long for the device ({MAX_URL}): "
-                "use a shorter --public-url"
-            )
-        items.append(TaskItem(firmware.name, firmware.version, url, task.mode, firmware.file_size))
-    return task_message(topics_of(device), task.created_at, task.version, items)
-
-
-def find_task(work: Work, task_id: int) -> Task:
-    task = work.session.get(Task, task_id)
-    if task is None or not work.sees(task.product):
-        raise UnknownTaskError(f"there is no task {task_id}")
-    return task
-
-
-def list_tasks(work: Work, product_ref: str | None) -> list[TaskInfo]:
-    query = select(Task).join(Product).where(work.visible()).order_by(Task.id)
-    if product_ref is not None:
-        query = query.where(Task.product_ref == find_product(work, product_ref).id)
-    return [task_info(task) for task in work.session.scalars(query)]
-
-
-def cancel_task(work: Work, task_id: int) -> TaskInfo:
-    """Take the task back from every device that is not done with it. A download under way goes on."""
-    task = find_task(work, task_id)
-    for item in task.devices:
-        if item.state in _OPEN:
-            item.state = TaskState.CANCELLED
-            item.updated_at = work.now
-    audit(work, "task.cancel", str(task.id))
-    return task_info(task)
-
-
-def task_info(task: Task) -> TaskInfo:
-    return TaskInfo(
-        id=task.id,
-        product=task.product.name,
-        product_id=task.product.product_id,
-        version=task.version,
-        mode=UpgradeMode(task.mode).name.lower(),
-        created_at=task.created_at,
-        firmware=[
-            TaskFirmwareInfo(
-                index=row.position,
-                id=row.firmware_ref,
-                name=row.firmware.name,
-                version=row.firmware.version,
-                file_size=row.firmware.file_size,
-            )
-            for row in task.firmware
-        ],
-        devices=[
-            TaskDeviceInfo(
-                sn=item.device.sn,
-                device_id=item.device.device_id,
-                state=item.state,
-                version=item.device.version,
-                sent_at=item.sent_at,
-                done_at=item.done_at,
-                updated_at=item.updated_at,
-            )
-            for item in task.devices
-        ],
-    )
-
-
-def queries_for_task(work: Work, task_id: int) -> list[Outgoing]:
-    """Questions for the devices of a new task that are online; their answers set it going."""
-    return [
-        version_query(topics_of(item.device))
-        for item in find_task(work, task_id).devices
-        if item.device.online and item.state == TaskState.WAITING
-    ]
-
-
-# Messages of devices
 
 
 def handle_message(
@@ -241,6 +54,7 @@ def _came_online(work: Work, device: Device) -> list[Outgoing]:
     device.online = True
     device.last_login_at = device.updated_at = work.now
     device.sent_task = None
+    unask(work, device)
     # 2.3: the version the device reports by itself after connecting usually gets lost.
     return [version_query(topics_of(device))]
 
@@ -256,26 +70,83 @@ def _reported(work: Work, base_url: str, device: Device, value: Json) -> list[Ou
     if not isinstance(version, str) or not version.isprintable() or len(version) > MAX_REPORTED_VERSION:
         _log.debug("device %s reports a version that is not one", device.device_id)
         return []
+    if device.version != version:
+        _late_success(work, device, version)
     device.version = version
     device.updated_at = work.now
     for item in _open_tasks(work, device):
-        if item.task.version != version:
-            return _send_task(work, base_url, device, item)
-        item.state = TaskState.DONE
-        item.done_at = item.updated_at = work.now
+        if item.task.version == version:
+            settle(work, item, TaskState.DONE)
+        elif _holds(work, device, item):
+            return _send_task(work, base_url, device, item) if _may_send(item) else []
     return []
+
+
+def _late_success(work: Work, device: Device, version: str) -> None:
+    """What the device was given up for, or was cancelled too late, has been installed after all."""
+    query = (
+        select(TaskDevice)
+        .join(Task)
+        .where(TaskDevice.device_ref == device.id, TaskDevice.state.in_(_ENDED))
+        .where(Task.version == version, Task.product_ref == device.product_ref)
+        .where(TaskDevice.sent_at.is_not(None))
+    )
+    for item in work.session.scalars(query):
+        item.state, item.reason = TaskState.DONE, ""
+        item.done_at = item.updated_at = work.now
+
+
+def _holds(work: Work, device: Device, item: TaskDevice) -> bool:
+    """Whether the device is to work on this task; else on the next."""
+    state = item.task.state
+    if item.state == TaskState.WAITING:
+        # What has not begun does not stand in the way of later tasks, unless its turn will come by itself.
+        return state == CampaignState.RUNNING
+    if device.sent_task == item.task_ref:
+        return True  # this connection had the message
+    if item.state == TaskState.INSTALLING:
+        return _came_back(work, item)
+    if state == CampaignState.CANCELLED:
+        settle(work, item, TaskState.CANCELLED, "the task was cancelled")
+        return False
+    return True
+
+
+def _came_back(work: Work, item: TaskDevice) -> bool:
+    """The device fetched a whole package and reports something else than the version of the task."""
+    task = item.task
+    if task.state == CampaignState.CANCELLED:
+        settle(work, item, TaskState.CANCELLED, "the task was cancelled")
+        return False
+    item.attempts += 1
+    item.installs += 1
+    item.doubtful = True
+    count = len(task.firmware)
+    # After each firmware but the last, one such return is in order (3.2).
+    limit = max(task.max_attempts, 2 if item.position < count else 1)
+    if item.attempts >= limit or item.installs >= limit * count:
+        settle(work, item, TaskState.FAILED, f"fetched {item.installs} times, the version is not reported")
+        return False
+    item.state = TaskState.SENT
+    item.due_at = None
+    return True
+
+
+def _may_send(item: TaskDevice) -> bool:
+    return item.task.state == CampaignState.RUNNING and item.stage <= item.task.stage
 
 
 def _send_task(work: Work, base_url: str, device: Device, item: TaskDevice) -> list[Outgoing]:
     if device.sent_task == item.task_ref:
         return []
     try:
-        message = _message(work, base_url, item.task, device)
-        _check_message(message, len(item.task.firmware))
+        message = make_message(work, base_url, item.task, device)
+        check_message(message, len(item.task.firmware))
     except TaskRefusedError as exc:  # the public URL has grown since the task was created
         _log.error("task %d cannot be sent to device %s: %s", item.task_ref, device.device_id, exc)
         return []
     device.sent_task = item.task_ref
+    item.ask = False
     item.state = TaskState.SENT
     item.sent_at = item.updated_at = work.now
     # 3.2: a device that has everything already stores the version in silence, so it is asked.
@@ -283,5 +154,10 @@ def _send_task(work: Work, base_url: str, device: Device, item: TaskDevice) -> l
 
 
 def _open_tasks(work: Work, device: Device) -> Sequence[TaskDevice]:
-    query = select(TaskDevice).where(TaskDevice.device_ref == device.id, TaskDevice.state.in_(_OPEN))
-    return work.session.scalars(query.order_by(TaskDevice.task_ref)).all()
+    query = (
+        select(TaskDevice)
+        .where(TaskDevice.device_ref == device.id, TaskDevice.state.in_(OPEN))
+        .options(joinedload(TaskDevice.task))
+        .order_by(TaskDevice.task_ref)
+    )
+    return work.session.scalars(query).all()

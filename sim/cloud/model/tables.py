@@ -4,7 +4,7 @@ What belongs to a device or a product goes with it: its foreign key says `ondele
 A change here needs a migration: see `migrations/`.
 """
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 _Seconds = BigInteger  # since 1970-01-01 UTC
@@ -129,6 +129,9 @@ class DeviceTag(Base):
 
 
 class Firmware(Base):
+    """`header` is that of the package, None in rows of the first version. `findings` are JSON. A firmware
+    that is deleted keeps its row for the tasks and transfers that name it."""
+
     __tablename__ = "firmware"
     __table_args__ = (UniqueConstraint("product_ref", "sha256"),)
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -139,20 +142,51 @@ class Firmware(Base):
     raw_size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
     timestamp: Mapped[int] = mapped_column(BigInteger)
+    header: Mapped[bytes | None] = mapped_column(LargeBinary)
+    verified: Mapped[bool] = mapped_column(default=False)  # the hash of the raw firmware
+    findings: Mapped[str] = mapped_column(Text, default="[]")
+    description: Mapped[str] = mapped_column(String(512), default="")
+    uploaded_by: Mapped[str] = mapped_column(String(64), default="")
     created_at: Mapped[int] = mapped_column(_Seconds)
+    deleted_at: Mapped[int | None] = mapped_column(_Seconds)
     product: Mapped[Product] = relationship()
 
 
 class Task(Base):
+    """`selection` is JSON, `stages` are cumulative percentages separated by commas, `stage` counts from 0.
+
+    `due_at` is when the task has to be looked at again; None when it is over. `failed_before` of the
+    `settled_before` devices had failed when somebody let it go on; they are not held against it.
+    """
+
     __tablename__ = "tasks"
     id: Mapped[int] = mapped_column(primary_key=True)
     product_ref: Mapped[int] = mapped_column(ForeignKey("products.id", ondelete="CASCADE"))
     version: Mapped[str] = mapped_column(String(23))
     mode: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(String(256), default="")
+    selection: Mapped[str] = mapped_column(Text, default="{}")
+    stages: Mapped[str] = mapped_column(String(128), default="100")
+    advance_at: Mapped[int] = mapped_column(default=100)  # percent
+    soak: Mapped[int] = mapped_column(default=0)  # seconds
+    failure_limit: Mapped[int | None]  # percent
+    failure_minimum: Mapped[int] = mapped_column(default=1)  # devices
+    max_attempts: Mapped[int] = mapped_column(default=3)
+    report_deadline: Mapped[int] = mapped_column(default=86_400)  # seconds
+    stage: Mapped[int] = mapped_column(default=0)
+    soak_until: Mapped[int | None] = mapped_column(_Seconds)
+    failed_before: Mapped[int] = mapped_column(default=0)
+    settled_before: Mapped[int] = mapped_column(default=0)
+    created_by: Mapped[str] = mapped_column(String(64), default="")
     created_at: Mapped[int] = mapped_column(_Seconds)
+    starts_at: Mapped[int | None] = mapped_column(_Seconds)
+    ends_at: Mapped[int | None] = mapped_column(_Seconds)
+    started_at: Mapped[int | None] = mapped_column(_Seconds)
+    finished_at: Mapped[int | None] = mapped_column(_Seconds)
+    due_at: Mapped[int | None] = mapped_column(_Seconds, index=True)
     product: Mapped[Product] = relationship()
     firmware: Mapped[list["TaskFirmware"]] = relationship(order_by="TaskFirmware.position")
-    devices: Mapped[list["TaskDevice"]] = relationship(order_by="TaskDevice.device_ref")
 
 
 class TaskFirmware(Base):
@@ -166,16 +200,39 @@ class TaskFirmware(Base):
 
 
 class TaskDevice(Base):
+    """A task on one device. `position` is that of the firmware it fetches or fetched last, 0 before the
+    first; `offset` how many bytes of it the device was sent, `bytes_sent` everything for this task.
+
+    `attempts` counts how often it came back in vain with the firmware at `position`, `installs` with any;
+    `doubtful` says that the last of them may have been an incomplete download. `due_at` is when a silent
+    device has failed. `ask` marks a device that is to be asked for its version, which sets the task going.
+    """
+
     __tablename__ = "task_devices"
+    __table_args__ = (
+        Index("ix_task_devices_state", "task_ref", "state"),
+        Index("ix_task_devices_ask", "ask", "task_ref"),
+    )
     task_ref: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
     device_ref: Mapped[int] = mapped_column(
         ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True, index=True
     )
     state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(String(256), default="")
+    stage: Mapped[int] = mapped_column(default=0)
+    ask: Mapped[bool] = mapped_column(default=False)
+    position: Mapped[int] = mapped_column(default=0)
+    offset: Mapped[int] = mapped_column(BigInteger, default=0)
+    bytes_sent: Mapped[int] = mapped_column(BigInteger, default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    installs: Mapped[int] = mapped_column(default=0)
+    doubtful: Mapped[bool] = mapped_column(default=False)
+    transfer_ref: Mapped[int | None]  # the latest
     sent_at: Mapped[int | None] = mapped_column(_Seconds)
     done_at: Mapped[int | None] = mapped_column(_Seconds)
+    due_at: Mapped[int | None] = mapped_column(_Seconds)
     updated_at: Mapped[int] = mapped_column(_Seconds)
-    task: Mapped[Task] = relationship(back_populates="devices")
+    task: Mapped[Task] = relationship()
     device: Mapped[Device] = relationship()
 
 
@@ -196,6 +253,7 @@ class Transfer(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), index=True)
     firmware_ref: Mapped[int] = mapped_column(ForeignKey("firmware.id", ondelete="CASCADE"), index=True)
+    task_ref: Mapped[int | None]
     method: Mapped[str] = mapped_column(String(8))
     status: Mapped[int]
     first_byte: Mapped[int]

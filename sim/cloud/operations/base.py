@@ -2,22 +2,32 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sim.cloud.blobs import Blobs
+from sim.cloud.model.task_review import TASK_DUE
 from sim.cloud.model.work import Caller, Scope, Work
+from sim.cloud.packing import Packers
+from sim.cloud.progress import LiveTransfers
 from sim.cloud.store import Store
 
 
 @dataclass(slots=True)
 class Core:
-    """One cloud, whoever asks. `clock` gives seconds since 1970; devices reach it under `public_url`."""
+    """One cloud, whoever asks. `clock` gives seconds since 1970; devices reach it under `public_url`. `wake`
+    is called, from any thread, when a task became due."""
 
     store: Store
     blobs: Blobs
     clock: Callable[[], float]
     public_url: str
     devices_gone: Callable[[Sequence[str]], None] = lambda _device_ids: None  # after they were deleted
+    wake: Callable[[], None] = lambda: None
+    packers: Packers = field(default_factory=Packers)
+    live: LiveTransfers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.live = LiveTransfers(self.clock)
 
     def now(self) -> int:
         return int(self.clock())
@@ -27,6 +37,8 @@ class Core:
         """One transaction: durable when the block ends, undone when it raises."""
         with self.store.transaction() as session:
             yield Work(session, self.now(), caller)
+        if session.info.get(TASK_DUE):
+            self.wake()
 
 
 class BaseOperations:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from sim.cloud.device_table import read_devices
-from sim.cloud.model import binding, devices, fleet, library
+from sim.cloud.model import binding, devices, fleet, transfers
 from sim.cloud.model.work import Scope
 from sim.cloud.operations.base import BaseOperations
 from sim.cloud.qr import QrFormat, qr_image
@@ -119,4 +119,4 @@ class DeviceOperations(BaseOperations):
 
     def transfers(self, sn: str, *, product: str | None = None) -> list[TransferInfo]:
         with self._work(Scope.READ) as work:
-            return library.transfers_of(work, devices.find_device(work, sn, product))
+            return transfers.transfers_of(work, devices.find_device(work, sn, product))

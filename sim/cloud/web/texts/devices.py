@@ -9,7 +9,7 @@ TEXTS: Final = {
     "devices.import-how": (
         "Upload a CSV table in UTF-8. Its first row names the columns: {columns}. Only sn is needed. "
         "Either all rows are added or none.",
-        "上传 UTF-8 编码的 CSV 表格，首行为列名：{columns}。只有 sn 是必需的。要么全部添加，要么都不添加。",
+        "上传 UTF-8 编码的 CSV 表格，首行为列名：{columns}。只有 sn 必填。全部添加，或全部不添加。",
     ),
     "devices.import-file": ("Drop the table here, or choose it with +", "将表格拖到此处，或点击 + 选择"),
     "devices.import-large": ("The table is too large, or no CSV file", "表格过大，或不是 CSV 文件"),
