@@ -39,6 +39,7 @@ ASSETS: Final = Path(__file__).parent / "assets"
 ASSETS_PATH: Final = "/console"
 
 _OPEN: Final = ("/_nicegui/", "/_nicegui_ws/", ASSETS_PATH + "/")  # to everybody
+_UNUSED: Final = "/_nicegui/client/"  # NiceGUI's uploads, which know no limit
 _BROWSER_CACHE: Final = "public, max-age=3600"
 
 _log = logging.getLogger(__name__)
@@ -82,7 +83,8 @@ class Console:
         if self._inner is None:
             raise HTTPException(503)
         refusal = None
-        if scope["type"] == "http" and not scope["path"].startswith(_OPEN):
+        path = scope["path"]
+        if scope["type"] == "http" and (path.startswith(_UNUSED) or not path.startswith(_OPEN)):
             refusal = await self._refusal(Request(scope, receive))
         await (refusal or self._inner)(scope, receive, send)
 

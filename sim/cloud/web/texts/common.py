@@ -32,6 +32,8 @@ TEXTS: Final = {
     "do.save": ("Save", "保存"),
     "note.copied": ("Copied", "已复制"),
     "note.saved": ("Saved", "已保存"),
+    "upload.failed": ("The upload failed.", "上传失败。"),
+    "upload.rejected": ("The file is too large or of the wrong type", "文件过大或类型不符"),
     "form.required": ("Needed", "必填"),
     "table.previous": ("Previous page", "上一页"),
     "table.next": ("Next page", "下一页"),
