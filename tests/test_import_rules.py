@@ -38,6 +38,12 @@ PURE = (
     "sim/cloud/broker/core.py",
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
+    *(
+        f"sim/cloud/gateways/{name}.py"
+        for name in ("decoders", "greeting", "intake", "limits", "log_control")
+    ),
+    "sim/cloud/messages.py",
+    "sim/cloud/notices.py",
     "sim/faults/network/duplicate.py",
     "sim/faults/network/specs.py",
     "sim/flash",

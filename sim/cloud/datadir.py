@@ -34,6 +34,8 @@ class Endpoint:
     http_url: str
     activation_url: str
     mqtt_url: str
+    shell_address: str
+    log_address: str
     admin_url: str
     broker: str
     admin_token: str = field(repr=False)

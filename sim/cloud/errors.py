@@ -267,6 +267,41 @@ class BusyError(CloudError):
     http_status = 503
 
 
+class DeviceOfflineError(CloudError):
+    """Something that needs a device that is online."""
+
+    code = "cloud.device-offline"
+    http_status = 409
+
+
+class DeviceBusyError(CloudError):
+    """The console of the device is in use: one shell at a time, and no log beside it (platform 6.4)."""
+
+    code = "cloud.device-busy"
+    http_status = 409
+
+
+class ShellTimeoutError(CloudError):
+    """A device that was asked for its shell does not connect."""
+
+    code = "cloud.shell-timeout"
+    http_status = 504
+
+
+class ShellEndedError(CloudError):
+    """Input for a shell that has ended."""
+
+    code = "cloud.shell-ended"
+    http_status = 410
+
+
+class ConsoleLimitError(CloudError):
+    """As many shells, or viewers of one log, as there may be."""
+
+    code = "cloud.console-limit"
+    http_status = 503
+
+
 class TooLargeError(CloudError):
     """A request body beyond its limit."""
 

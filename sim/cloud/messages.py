@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from cloudsdk.cjson import JsonError
@@ -16,7 +16,13 @@ MAX_PACKET: Final = (
 )
 
 # The device does not look at the topic below /device/<pid>/<did>/ (2.4); these mirror its own.
-_CHANNEL: Final = {DataPoint.VERSION_QUERY: "system", DataPoint.OTA_TASK: "ota"}
+_CHANNEL: Final = {
+    DataPoint.VERSION_QUERY: "system",
+    DataPoint.OTA_TASK: "ota",
+    DataPoint.LOG_SWITCH: "log",
+    DataPoint.LOG_SERVER: "log",
+    DataPoint.SHELL_SERVER: "shell",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,17 @@ class Outgoing:
         remaining = 2 + len(self.topic.encode()) + len(self.payload)
         length_field = max(1, -(-remaining.bit_length() // 7))
         return 1 + length_field + remaining
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Where a device connects its console to. `host` is dotted IPv4: the device asks no DNS (2.4)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +104,21 @@ def task_message(topics: Topics, created: int, version: str, items: Sequence[Tas
     ]
     value = {"createdTime": created, "version": version, "firmwares": firmwares}
     return _outgoing(topics, DataPoint.OTA_TASK, {"value": value})
+
+
+def log_switch(topics: Topics, *, on: bool) -> Outgoing:
+    """The 1020 message; the device answers it with 1021 (5)."""
+    return _outgoing(topics, DataPoint.LOG_SWITCH, {"value": on})
+
+
+def log_server(topics: Topics, address: ServerAddress) -> Outgoing:
+    """The 1022 message. The server has to listen: a log connection that fails is final in 2.0.0 (5)."""
+    return _outgoing(topics, DataPoint.LOG_SERVER, {"value": asdict(address)})
+
+
+def shell_server(topics: Topics, address: ServerAddress) -> Outgoing:
+    """The 1025 message. Never send it while a shell of the device is open (4)."""
+    return _outgoing(topics, DataPoint.SHELL_SERVER, {"value": asdict(address)})
 
 
 def _outgoing(topics: Topics, dp: DataPoint, members: Mapping[str, object]) -> Outgoing:

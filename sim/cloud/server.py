@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
@@ -21,7 +21,12 @@ from cloudsdk.errors import UsageError
 from sim.cloud.app import ACTIVATION_PATH, CloudApp
 from sim.cloud.datadir import DataDir, Endpoint
 from sim.cloud.errors import CloudError
+from sim.cloud.gateways.addresses import LOG_PORT, SHELL_PORT, announced_host, listening_host
+from sim.cloud.gateways.consoles import Consoles
+from sim.cloud.gateways.limits import ConsoleLimits
+from sim.cloud.gateways.records import ServiceRecords
 from sim.cloud.links import DeviceBroker, DeviceEvents, EmbeddedLink, drop_from, listen_error
+from sim.cloud.messages import Outgoing
 from sim.cloud.mosquitto import MosquittoLink
 from sim.cloud.scheduler import Scheduler
 from sim.cloud.security import allowed_hosts, is_loopback
@@ -48,6 +53,10 @@ class CloudConfig:
     Port 0 takes any free port. `tls` is for devices, over HTTP and MQTT; the tools on this machine then have
     a port of their own without.
 
+    Devices connect their consoles to `shell_port` and `log_port` (default: 8091 and 8092, or any free ones
+    where the HTTP port is one) of `gateway_host`, an address or a name; without one, that of `public_url` or
+    `host` is used.
+
     `registration` says whether strangers may create accounts, by default on a loopback address only.
     `allowed_hosts` are the names under which browsers reach the cloud, by default on loopback the local ones
     and the public URL's, elsewhere any. `vault_key` is the key file, if not the one in the data directory.
@@ -64,6 +73,10 @@ class CloudConfig:
     allowed_hosts: tuple[str, ...] = ()
     vault_key: Path | None = None
     console: bool = False
+    shell_port: int | None = None
+    log_port: int | None = None
+    gateway_host: str | None = None
+    consoles: ConsoleLimits = field(default_factory=ConsoleLimits)
 
     def __post_init__(self) -> None:
         if self.public_url is not None:
@@ -108,6 +121,9 @@ class CloudServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._stop_early = False
+        self._broker: DeviceBroker | None = None
+        #: Web Shell and Web Log; for the event loop of `serve`, from the start on.
+        self.consoles: Consoles | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -175,7 +191,9 @@ class CloudServer:
                 listeners.append(stack.enter_context(_listen(_LOCAL, 0)))
             self._name_addresses(listener.getsockname()[1], listeners[-1].getsockname()[1])
             await worker.run(service.begin, (config.public_url or self.http_url).rstrip("/"))
-            broker = _broker(config, data, service, worker)
+            consoles = await self._open_consoles(service, worker)
+            stack.push_async_callback(consoles.stop)
+            broker = self._broker = _broker(config, data, service, worker)
             await broker.start(config.host, config.mqtt_port)
             stack.push_async_callback(broker.stop)
             service.core.devices_gone = drop_from(broker, self._loop)
@@ -200,7 +218,7 @@ class CloudServer:
                 await stack.enter_async_context(_serving(app, own, tls, config.console))
                 for own, tls in zip(listeners, (config.tls, None), strict=False)
             ]
-            stack.enter_context(data.announced(self._endpoint()))
+            stack.enter_context(data.announced(self._endpoint(consoles)))
             ready.set()
             await self._until_stop(self._stop, serving, broker)
 
@@ -242,13 +260,32 @@ class CloudServer:
         self.admin_url = self.http_url if self.config.tls is None else f"http://{_LOCAL}:{admin_port}"
         self.activation_url = self.http_url + ACTIVATION_PATH
 
-    def _endpoint(self) -> Endpoint:
+    async def _open_consoles(self, service: Service, worker: Worker) -> Consoles:
+        """Before the broker: devices are told of the listeners, and what they report is not to be missed."""
+        config, loop = self.config, asyncio.get_running_loop()
+        listening = listening_host(config.host)
+        announced = await announced_host(listening, config.gateway_host, config.public_url)
+        shell_port = _console_port(config, config.shell_port, SHELL_PORT)
+        log_port = _console_port(config, config.log_port, LOG_PORT)
+        consoles = Consoles(ServiceRecords(service, worker), self._publish, config.consoles)
+        await consoles.start(listening, shell_port, log_port, announced)
+        service.tell = lambda notice: loop.call_soon_threadsafe(consoles.notice, notice)
+        self.consoles = consoles
+        return consoles
+
+    async def _publish(self, message: Outgoing) -> None:
+        if self._broker is not None:
+            await self._broker.publish(message)
+
+    def _endpoint(self, consoles: Consoles) -> Endpoint:
         return Endpoint(
             pid=os.getpid(),
             instance=self._instance,
             http_url=self.http_url,
             activation_url=self.activation_url,
             mqtt_url=self.mqtt_url,
+            shell_address=str(consoles.shell_address),
+            log_address=str(consoles.log_address),
             admin_url=self.admin_url,
             broker=self.config.broker,
             admin_token=self.admin_token,
@@ -259,6 +296,12 @@ def _registration(config: CloudConfig) -> Registration:
     if config.registration is not None:
         return config.registration
     return "open" if is_loopback(config.host) else "closed"
+
+
+def _console_port(config: CloudConfig, port: int | None, default: int) -> int:
+    if port is not None:
+        return port
+    return default if config.http_port else 0
 
 
 def _broker(config: CloudConfig, data: DataDir, service: Service, worker: Worker) -> DeviceBroker:

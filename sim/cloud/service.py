@@ -11,12 +11,14 @@ from sim.cloud.blobs import Blobs
 from sim.cloud.datadir import DataDir
 from sim.cloud.errors import BadMessageError
 from sim.cloud.firmware import FirmwareRequest
+from sim.cloud.logs import LogBook
 from sim.cloud.messages import Outgoing, publish_prefix
 from sim.cloud.model import activation, binding, campaigns, devices, library, task_review, transfers
 from sim.cloud.model.audit import audit
 from sim.cloud.model.sending import topics_of
 from sim.cloud.model.tables import Setting
 from sim.cloud.model.work import OPERATOR_CALLER, Caller
+from sim.cloud.notices import News, Notice
 from sim.cloud.operations import Core, Operations
 from sim.cloud.shapes import Outcome
 from sim.cloud.store import Store, sqlite_url
@@ -46,6 +48,9 @@ class Service(Operations):
 
     def __init__(self, data: DataDir, clock: Callable[[], float] = time.time) -> None:
         store = Store(sqlite_url(data.database))
+        self.logs = LogBook(store)
+        #: Hears of every `Notice`, in the thread that uses the service.
+        self.tell: Callable[[Notice], object] = lambda _notice: None
         with store.transaction() as session:
             setting = session.get(Setting, _PUBLIC_URL)
         public_url = setting.value if setting else DEFAULT_PUBLIC_URL
@@ -118,8 +123,10 @@ class Service(Operations):
         """The device's only connection ended, with or without a will."""
         with self._work() as work:
             device = devices.device_by_id(work, device_id)
-            if device is not None and device.online:
-                campaigns.went_offline(work, device)
+            if device is None or not device.online:
+                return
+            campaigns.went_offline(work, device)
+        self.tell(Notice(device_id, News.OFFLINE))
 
     def device_message(
         self, device_id: str, topic: str, payload: bytes, *, stale_will: bool = False
@@ -129,18 +136,22 @@ class Service(Operations):
         `stale_will`: the message is the will of a connection that a newer one has replaced. What is not a
         message, or not on the device's own topic, is dropped.
         """
+        notices: list[Notice] = []
         with self._work() as work:
             device = devices.device_by_id(work, device_id)
             if device is None or not topic.startswith(publish_prefix(topics_of(device))):
                 _log.debug("a message on a topic of no known device is dropped")
                 return []
             try:
-                return campaigns.handle_message(
-                    work, self.core.public_url, device, payload, stale_will=stale_will
+                answers = campaigns.handle_message(
+                    work, self.core.public_url, device, payload, stale_will=stale_will, notices=notices
                 )
             except BadMessageError as exc:
                 _log.debug("device %s: %s", device_id, exc)
                 return []
+        for notice in notices:
+            self.tell(notice)
+        return answers
 
     # Tasks
 

@@ -21,6 +21,7 @@ from sim.cloud.model.sending import check_message, make_message, topics_of
 from sim.cloud.model.tables import Device, Task, TaskDevice
 from sim.cloud.model.task_review import OPEN, settle, unask
 from sim.cloud.model.work import Work
+from sim.cloud.notices import News, Notice
 from sim.cloud.shapes import CampaignState, TaskState
 
 MAX_REPORTED_VERSION: Final = 63  # characters of a version that a device reports
@@ -30,9 +31,15 @@ _log = logging.getLogger(__name__)
 
 
 def handle_message(
-    work: Work, base_url: str, device: Device, payload: bytes, *, stale_will: bool
+    work: Work,
+    base_url: str,
+    device: Device,
+    payload: bytes,
+    *,
+    stale_will: bool,
+    notices: list[Notice],
 ) -> list[Outgoing]:
-    """Take in a message of a device; returns the messages it gets, in order.
+    """Take in a message of a device; returns the messages it gets, in order, and adds to `notices`.
 
     `stale_will` says that the message is the will of a connection that a newer one has replaced: its
     "offline" is void (9.3). Raises `BadMessageError`.
@@ -41,8 +48,12 @@ def handle_message(
     for point in parse_points(payload):
         if point.dp == DataPoint.ONLINE and point.value is True:
             answers += _came_online(work, device)
+            notices.append(Notice(device.device_id, News.ONLINE))
         elif point.dp == DataPoint.ONLINE and point.value is False and not stale_will:
             went_offline(work, device)
+            notices.append(Notice(device.device_id, News.OFFLINE))
+        elif point.dp == DataPoint.LOG_STATE and isinstance(point.value, bool):
+            notices.append(Notice(device.device_id, News.LOG_ON if point.value else News.LOG_OFF))
         elif point.dp == DataPoint.VERSION:
             answers += _reported(work, base_url, device, point.value)
         else:

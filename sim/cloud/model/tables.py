@@ -4,10 +4,12 @@ What belongs to a device or a product goes with it: its foreign key says `ondele
 A change here needs a migration: see `migrations/`.
 """
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 _Seconds = BigInteger  # since 1970-01-01 UTC
+_Milliseconds = BigInteger  # likewise
+_LongId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only what it calls INTEGER
 
 
 class Base(DeclarativeBase):
@@ -263,6 +265,26 @@ class Transfer(Base):
     finished_at: Mapped[int | None] = mapped_column(_Seconds)
     device: Mapped[Device] = relationship()
     firmware: Mapped[Firmware] = relationship()
+
+
+class LogSwitch(Base):
+    """The devices whose Web Log is wanted, on until somebody or the cloud turns it off."""
+
+    __tablename__ = "log_switches"
+    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True)
+    since_ms: Mapped[int] = mapped_column(_Milliseconds)
+
+
+class LogRow(Base):
+    """One line of a device's console, as the device sent it."""
+
+    __tablename__ = "log_lines"
+    # Ids are cursors, so SQLite must not give those of deleted lines again.
+    __table_args__ = (Index("ix_log_lines_device", "device_ref", "id"), {"sqlite_autoincrement": True})
+    id: Mapped[int] = mapped_column(_LongId, primary_key=True)
+    device_ref: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"))
+    at_ms: Mapped[int] = mapped_column(_Milliseconds)
+    text: Mapped[str] = mapped_column(Text)
 
 
 class AuditEntry(Base):
