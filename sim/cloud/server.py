@@ -202,7 +202,7 @@ class CloudServer:
             self.mqtt_url = f"{scheme}://{_url_host(config.host)}:{broker.port}"
             sessions = Sessions(service.core, worker, registration=_registration(config))
             stack.callback(sessions.close)
-            console = await self._open_console(stack, service, worker, sessions)
+            console = await self._open_web(stack, service, worker, sessions, consoles)
             app = CloudApp(
                 service,
                 worker,
@@ -222,8 +222,13 @@ class CloudServer:
             ready.set()
             await self._until_stop(self._stop, serving, broker)
 
-    async def _open_console(
-        self, stack: contextlib.AsyncExitStack, service: Service, worker: Worker, sessions: Sessions
+    async def _open_web(
+        self,
+        stack: contextlib.AsyncExitStack,
+        service: Service,
+        worker: Worker,
+        sessions: Sessions,
+        consoles: Consoles,
     ) -> ASGIApp | None:
         if not self.config.console:
             return None
@@ -231,7 +236,9 @@ class CloudServer:
         from sim.cloud.web.visit import Addresses, Cloud
 
         addresses = Addresses(self.activation_url, self.http_url, self.mqtt_url)
-        console = Console(Cloud(service, worker, sessions, addresses), secure=self.config.tls is not None)
+        console = Console(
+            Cloud(service, worker, sessions, consoles, addresses), secure=self.config.tls is not None
+        )
         await stack.enter_async_context(console.running())
         return console
 

@@ -19,6 +19,22 @@ STATE_COLORS: Final = {
     "expired": "#64748b",
 }
 
+#: The same as colours of marks, which carry white text.
+BADGES: Final = {
+    "waiting": "blue-grey-6",
+    "sent": "indigo-5",
+    "downloading": "blue-8",
+    "installing": "orange-9",
+    "done": "green-8",
+    "failed": "red-8",
+    "cancelled": "grey-7",
+    "expired": "grey-8",
+    "scheduled": "indigo-5",
+    "running": "blue-8",
+    "paused": "orange-9",
+    "stopped": "red-8",
+}
+
 Option = dict[str, Any]
 
 _LINE: Final = {"lineStyle": {"color": "rgba(128,140,160,.25)"}}

@@ -17,11 +17,12 @@ def choice(visit: Visit, label: str, options: Mapping[str, str], value: str | No
     return _select(visit, visit.t(label), texts, value)
 
 
-async def product_choice(visit: Visit, product_id: str | None) -> ui.select:
-    """The caller's products; the value is a ProductID. An unknown `product_id` chooses nothing."""
+async def product_choice(visit: Visit, product_id: str | None, *, clear: bool = False) -> ui.select:
+    """The caller's products; the value is a ProductID. An unknown `product_id` chooses nothing, or unless
+    `clear` the only product there is."""
     page = await visit.run(Operations.page_products, limit=MAX_PRODUCTS)
     texts = {product["product_id"]: product["name"] for product in page["items"]}
-    only = next(iter(texts)) if len(texts) == 1 else None
+    only = next(iter(texts)) if len(texts) == 1 and not clear else None
     chosen = product_id if product_id in texts else only
     return _select(visit, visit.t("product.title"), texts, chosen).mark("product")
 

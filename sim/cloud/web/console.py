@@ -24,6 +24,7 @@ from sim.cloud.responses import problem
 from sim.cloud.web.access import FORM_PATHS, NOBODY, Access
 from sim.cloud.web.i18n import Translator
 from sim.cloud.web.layout import show_page
+from sim.cloud.web.log_file import LOG_FILE_PATH, log_file
 from sim.cloud.web.pages import PAGES
 from sim.cloud.web.preferences import preferences
 from sim.cloud.web.routes import PageRoute
@@ -40,6 +41,7 @@ ASSETS_PATH: Final = "/console"
 
 _OPEN: Final = ("/_nicegui/", "/_nicegui_ws/", ASSETS_PATH + "/")  # to everybody
 _UNUSED: Final = "/_nicegui/client/"  # NiceGUI's uploads, which know no limit
+_LOG_FILE: Final = compile_path(LOG_FILE_PATH)[0]
 _BROWSER_CACHE: Final = "public, max-age=3600"
 
 _log = logging.getLogger(__name__)
@@ -70,7 +72,8 @@ class Console:
                 # NiceGUI would take a socket from any site; a page of ours is always of the same origin.
                 core.sio.eio.cors_allowed_origins = None
                 assets = Route(ASSETS_PATH + "/{file}", _asset, methods=["GET"])
-                routes = [assets, *self._access.routes(), Mount("/", frame)]
+                logs = Route(LOG_FILE_PATH, self._log_file, methods=["GET"])
+                routes = [assets, logs, *self._access.routes(), Mount("/", frame)]
                 self._inner = Router(routes, redirect_slashes=False)
                 yield
         finally:
@@ -90,29 +93,41 @@ class Console:
 
     async def _refusal(self, request: Request) -> Response | None:
         """What a request for a page gets in place of the page."""
-        if request.method == "POST" and request.url.path in FORM_PATHS:
+        path = request.url.path
+        if (request.method == "POST" and path in FORM_PATHS) or _LOG_FILE.match(path):
             return None
-        route = self._page(request.url.path)
+        route = self._page(path)
         if route is None or request.method != "GET":
             raise HTTPException(404)
-        found = await self._access.caller_of(request)
-        if found is None and not route.public:
+        if not await self._recognised(request) and not route.public:
             return self._access.login_page(request)
-        request.state.caller, request.state.cookie = found or (NOBODY, "")
         return _full(request)
+
+    async def _recognised(self, request: Request) -> bool:
+        """Note who asks; False for a stranger."""
+        found = await self._access.caller_of(request)
+        request.state.caller, request.state.cookie = found or (NOBODY, "")
+        return found is not None
+
+    async def _log_file(self, request: Request) -> Response:
+        if not await self._recognised(request):
+            return self._access.login_page(request)
+        return await log_file(self._visit(request))
+
+    def _visit(self, request: Request) -> Visit:
+        choice, state = preferences(request), request.state
+        return Visit(self._cloud, state.caller, choice, request, Translator(choice.language), state.cookie)
 
     def _page(self, path: str) -> PageRoute | None:
         return next((page for page, pattern in self._pages if pattern.match(path)), None)
 
     def _register(self, route: PageRoute) -> None:
         async def page(request: Request, client: Client) -> None:
-            choice = preferences(request)
+            visit = self._visit(request)
             # NiceGUI has language and theme per page function; ours are per reader.
             client.page = copy.copy(client.page)
-            client.page.language = "zh-CN" if choice.language == "zh" else "en-US"
-            client.page.dark = choice.theme.dark
-            t, state = Translator(choice.language), request.state
-            visit = Visit(self._cloud, state.caller, choice, request, t, state.cookie)
+            client.page.language = "zh-CN" if visit.t.language == "zh" else "en-US"
+            client.page.dark = visit.preferences.theme.dark
             await show_page(visit, route, client)
 
         ui.page(route.path, response_timeout=PAGE_TIMEOUT)(page)

@@ -42,7 +42,7 @@ def open_form(
     with ui.dialog() as dialog, ui.card().classes("dialog"):
         dialog.props["aria-label"] = visit.t(title)
         ui.label(visit.t(title)).classes("dialog-title").props('role=heading aria-level="2"')
-        inputs = {field.name: _input(visit, field) for field in fields}
+        inputs = {field.name: input_of(visit, field) for field in fields}
         problem = ui.label().classes("dialog-problem").props("role=alert")
         problem.set_visibility(False)
 
@@ -101,7 +101,8 @@ def ask(
     dialog.open()
 
 
-def _input(visit: Visit, field: Field) -> Any:
+def input_of(visit: Visit, field: Field) -> Any:
+    """The element of a field; its `value` and `validate` are NiceGUI's."""
     label = visit.t(field.label) + (" *" if field.required else "")
     rules: dict[str, Callable[[Any], bool]] = {}
     if field.required:

@@ -16,6 +16,20 @@ def moment(seconds: int | None, zone: ZoneInfo) -> str:
     return datetime.fromtimestamp(seconds, zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def precise_moment(milliseconds: int, zone: ZoneInfo) -> str:
+    """Milliseconds since 1970, with the milliseconds."""
+    at = datetime.fromtimestamp(milliseconds / 1000, zone)
+    return at.strftime("%Y-%m-%d %H:%M:%S") + f".{milliseconds % 1000:03d}"
+
+
+def from_input(text: str | None, zone: ZoneInfo) -> int | None:
+    """Seconds since 1970 of what a date and time field holds; None for nothing or nonsense."""
+    try:
+        return int(datetime.fromisoformat(text or "").replace(tzinfo=zone).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
 def size(count: int) -> str:
     """A number of bytes with a binary unit."""
     if count < _KIB:

@@ -32,6 +32,9 @@ _STATE_CELL: Final = """
 _LINK_CELL: Final = """
 <q-td :props="props"><a class="cell-link" :href="props.row.{0}_href">{{{{ props.value }}}}</a></q-td>
 """
+_LOG_CELL: Final = """
+<q-td :props="props" class="log-cell mono">{{{{ props.value }}}}</q-td>
+"""
 _BAR_CELL: Final = """
 <q-td :props="props"><q-linear-progress rounded size="14px" :value="props.value / 100"
   :aria-label="props.value + ' %'" class="cell-bar" /></q-td>
@@ -85,7 +88,9 @@ def table(
     shown.props(":rows-per-page-options=[0]")
     shown.props["no-data-label"] = visit.t(empty)
     for column in columns:
-        template = {"state": _STATE_CELL, "link": _LINK_CELL, "bar": _BAR_CELL}.get(column.kind)
+        template = {"state": _STATE_CELL, "link": _LINK_CELL, "bar": _BAR_CELL, "log": _LOG_CELL}.get(
+            column.kind
+        )
         if template:
             shown.add_slot(f"body-cell-{column.name}", template.format(column.name))
     if action is not None:

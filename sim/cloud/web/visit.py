@@ -7,8 +7,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 from starlette.requests import Request
 
 from sim.cloud.errors import UnauthorizedError
+from sim.cloud.gateways.consoles import Consoles
+from sim.cloud.logs import LogBook
 from sim.cloud.model.sessions import csrf_token
-from sim.cloud.model.work import Caller
+from sim.cloud.model.work import Caller, Scope
 from sim.cloud.operations import Operations
 from sim.cloud.service import Service
 from sim.cloud.sessions import Sessions
@@ -37,6 +39,7 @@ class Cloud:
     service: Service
     worker: Worker
     sessions: Sessions
+    consoles: Consoles
     addresses: Addresses
 
 
@@ -68,6 +71,17 @@ class Visit:
         if caller is None:
             raise UnauthorizedError("the session has ended: log in again")
         return caller
+
+    async def console_of(self, device_id: str) -> Consoles:
+        """Shell and log, for a device of the caller's. Raises `UnknownDeviceError` and `ForbiddenError`."""
+        (await self.present()).require(Scope.CONSOLE)
+        await self.run(Operations.show_device, device_id)
+        return self.cloud.consoles
+
+    async def logs_of(self, device_id: str, call: Callable[[LogBook], R]) -> R:
+        """`call` with the stored logs, for a device of the caller's. Raises as `console_of`."""
+        await self.console_of(device_id)
+        return await self.cloud.worker.run(call, self.cloud.service.logs)
 
     async def change_password(self, old: str, new: str) -> None:
         await self.cloud.sessions.change_password(await self.present(), old, new)

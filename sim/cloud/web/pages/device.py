@@ -47,14 +47,22 @@ async def build(visit: Visit) -> None:
     warning = ui.label().classes("warning").props("role=status")
     with ui.card().classes("wide"):
         values = _facts(visit, device)
-    with ui.tabs().props("no-caps align=left inline-label outside-arrows mobile-arrows").classes("tabs") as tabs:
+    with (
+        ui.tabs()
+        .props("no-caps align=left inline-label outside-arrows mobile-arrows")
+        .classes("tabs") as tabs
+    ):
         log = ui.tab("log", t("device.tab.log"))
         ui.tab("transfers", t("device.tab.transfers"))
         ui.tab("tasks", t("device.tab.tasks"))
         ui.tab("port", t("device.tab.port"))
         ui.tab("binding", t("device.tab.binding"))
     first = "log" if device["activated_at"] is not None else "port"
-    with ui.tab_panels(tabs, value=log if first == "log" else "port").props("keep-alive").classes("wide panels"):
+    with (
+        ui.tab_panels(tabs, value=log if first == "log" else "port")
+        .props("keep-alive")
+        .classes("wide panels")
+    ):
         with ui.tab_panel("log"):
             await build_log(visit, device_id)
         with ui.tab_panel("transfers"):

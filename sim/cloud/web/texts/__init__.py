@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sim.cloud.web.texts import accounts, common, devices, products
+from sim.cloud.web.texts import accounts, common, devices, firmware, products, tasks
 
 Texts = dict[str, tuple[str, str]]
 
@@ -17,4 +17,6 @@ def _merged(*parts: Texts) -> Texts:
     return texts
 
 
-TEXTS: Final = _merged(common.TEXTS, accounts.TEXTS, devices.TEXTS, products.TEXTS)
+TEXTS: Final = _merged(
+    common.TEXTS, accounts.TEXTS, devices.TEXTS, firmware.TEXTS, products.TEXTS, tasks.TEXTS
+)

@@ -91,8 +91,8 @@ TEXTS: Final = {
     "shell.copy": ("Copy the selection", "复制所选内容"),
     "shell.terminal": ("Terminal of the device", "设备终端"),
     "shell.help": (
-        "Enter sends a command of at most {count} characters. Arrow keys recall earlier ones. While the shell "
-        "is open, the device's serial console is silent.",
+        "Enter sends a command of at most {count} characters. Arrow keys recall earlier ones. While the "
+        "shell is open, the device's serial console is silent.",
         "回车发送命令（最多 {count} 个字符），方向键可调出历史命令。终端打开期间，设备串口不输出。",
     ),
     "log.switch": ("Web Log", "Web Log"),
