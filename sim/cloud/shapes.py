@@ -410,3 +410,11 @@ class TransferInfo(TypedDict):
     outcome: str
     started_at: int
     finished_at: int | None
+
+
+class OnlinePoint(TypedDict):
+    """How many devices were online and how many activated at a time."""
+
+    at: int
+    online: int
+    activated: int

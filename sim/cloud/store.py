@@ -46,6 +46,8 @@ class Store:
         with _storage_errors(), Session(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
 
+    reading = transaction
+
     def close(self) -> None:
         self._engine.dispose()
 

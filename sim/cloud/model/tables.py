@@ -299,3 +299,16 @@ class AuditEntry(Base):
     action: Mapped[str] = mapped_column(String(64))
     subject: Mapped[str] = mapped_column(String(128))
     detail: Mapped[str] = mapped_column(String(256))
+
+
+# History
+
+
+class OnlineSample(Base):
+    """How many devices of a product were online, and how many activated, at one time."""
+
+    __tablename__ = "online_samples"
+    product_ref: Mapped[int] = mapped_column(ForeignKey("products.id", ondelete="CASCADE"), primary_key=True)
+    at: Mapped[int] = mapped_column(_Seconds, primary_key=True, index=True)
+    online: Mapped[int]
+    activated: Mapped[int]

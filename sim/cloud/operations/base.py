@@ -40,6 +40,12 @@ class Core:
         if session.info.get(TASK_DUE):
             self.wake()
 
+    @contextlib.contextmanager
+    def look(self, caller: Caller) -> Iterator[Work]:
+        """A transaction that changes nothing and waits for nobody."""
+        with self.store.reading() as session:
+            yield Work(session, self.now(), caller)
+
 
 class BaseOperations:
     """A caller at a cloud."""
@@ -54,4 +60,12 @@ class BaseOperations:
         for scope in scopes:
             self.caller.require(scope)
         with self.core.work(self.caller) as work:
+            yield work
+
+    @contextlib.contextmanager
+    def _look(self, *scopes: Scope) -> Iterator[Work]:
+        """As `_work`, for what changes nothing."""
+        for scope in scopes:
+            self.caller.require(scope)
+        with self.core.look(self.caller) as work:
             yield work

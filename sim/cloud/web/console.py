@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route, Router, compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sim.cloud.errors import ConsoleInUseError
 from sim.cloud.responses import problem
@@ -89,7 +89,7 @@ class Console:
         path = scope["path"]
         if scope["type"] == "http" and (path.startswith(_UNUSED) or not path.startswith(_OPEN)):
             refusal = await self._refusal(Request(scope, receive))
-        await (refusal or self._inner)(scope, receive, send)
+        await (refusal or self._inner)(scope, receive, _with_origin(send))
 
     async def _refusal(self, request: Request) -> Response | None:
         """What a request for a page gets in place of the page."""
@@ -148,6 +148,17 @@ def _configured() -> FastAPI:
     )
     app.storage.max_tab_storage_age = TAB_AGE
     return frame
+
+
+def _with_origin(send: Send) -> Send:
+    """Let forms of our pages say where they come from: without a referrer, browsers make their origin null."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"referrer-policy", b"same-origin")]}
+        await send(message)
+
+    return sent
 
 
 async def _asset(request: Request) -> Response:
