@@ -24,7 +24,7 @@ async def product_choice(visit: Visit, product_id: str | None, *, clear: bool = 
     texts = {product["product_id"]: product["name"] for product in page["items"]}
     only = next(iter(texts)) if len(texts) == 1 and not clear else None
     chosen = product_id if product_id in texts else only
-    return _select(visit, visit.t("product.title"), texts, chosen).mark("product")
+    return _select(visit, visit.t("product.title"), texts, chosen).props("data-mark=product")
 
 
 def _select(visit: Visit, label: str, texts: dict[str, str], value: str | None) -> ui.select:

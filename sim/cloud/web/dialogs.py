@@ -66,7 +66,11 @@ def open_form(
                 inputs[field.name].on("keydown.enter.prevent", finish)
         with ui.row().classes("dialog-actions"):
             ui.button(visit.t("do.cancel"), on_click=dialog.close).props("flat no-caps")
-            button = ui.button(visit.t(confirm), on_click=finish).props("no-caps unelevated").mark("confirm")
+            button = (
+                ui.button(visit.t(confirm), on_click=finish)
+                .props("no-caps unelevated")
+                .props("data-mark=confirm")
+            )
     dialog.on("hide", dialog.delete)
     dialog.open()
 
@@ -91,7 +95,11 @@ def ask(
 
         with ui.row().classes("dialog-actions"):
             cancel = ui.button(visit.t("do.cancel"), on_click=dialog.close).props("flat no-caps autofocus")
-            button = ui.button(visit.t(confirm), on_click=finish).props("no-caps unelevated").mark("confirm")
+            button = (
+                ui.button(visit.t(confirm), on_click=finish)
+                .props("no-caps unelevated")
+                .props("data-mark=confirm")
+            )
             if dangerous:
                 button.props("color=negative")
             else:
@@ -122,7 +130,7 @@ def input_of(visit: Visit, field: Field) -> Any:
         element = ui.input(label, value=field.value, password=field.kind == "password", validation=rules)
         element.props["maxlength"] = field.limit
     element.props("outlined dense")
-    element.classes("field").mark(field.name)
+    element.classes("field")
     if field.hint is not None:
         element.props["hint"] = visit.t(field.hint)
     if field.disabled:

@@ -24,8 +24,8 @@ def secret(visit: Visit, fetch: Callable[[], Awaitable[str]]) -> None:
     """A hidden value. `fetch` brings it, once per request, and is audited by the operation behind it."""
     shown: list[str] = []
     with ui.row().classes("secret"):
-        value = ui.label(_HIDDEN).classes("mono").mark("secret")
-        button = icon_button("visibility", visit.t("do.reveal")).props("size=sm").mark("reveal")
+        value = ui.label(_HIDDEN).classes("mono").props("data-mark=secret")
+        button = icon_button("visibility", visit.t("do.reveal")).props("size=sm").props("data-mark=reveal")
         copier = ui.row()
 
     async def toggle() -> None:

@@ -32,7 +32,11 @@ async def build(visit: Visit) -> None:
     account = await visit.run(Operations.account)
     with heading(visit, visit.caller.name):
         if account is not None:
-            change = ui.button(t("account.password"), icon="key").props("no-caps outline").mark("password")
+            change = (
+                ui.button(t("account.password"), icon="key")
+                .props("no-caps outline")
+                .props("data-mark=password")
+            )
             change.on_click(lambda: _change_password(visit))
     if account is None:
         ui.label(t("account.operator")).classes("soft")
@@ -69,7 +73,9 @@ async def _tokens(visit: Visit) -> None:
     with ui.row().classes("heading"):
         section(t("tokens.title"))
         ui.space()
-        create = ui.button(t("tokens.create"), icon="add").props("no-caps outline").mark("create-token")
+        create = (
+            ui.button(t("tokens.create"), icon="add").props("no-caps outline").props("data-mark=create-token")
+        )
     ui.label(t("tokens.note")).classes("soft")
     shown = table(visit, COLUMNS, [], empty="tokens.empty", action="do.delete")
 
@@ -109,7 +115,7 @@ def _show_once(visit: Visit, token: str) -> None:
     with ui.dialog() as dialog, ui.card().classes("dialog"):
         ui.label(visit.t("tokens.once")).classes("dialog-question")
         with ui.row().classes("secret"):
-            ui.label(token).classes("mono").mark("token")
+            ui.label(token).classes("mono").props("data-mark=token")
             copy_button(visit, lambda: token)
         with ui.row().classes("dialog-actions"):
             ui.button(visit.t("do.close"), on_click=dialog.close).props("no-caps unelevated autofocus")

@@ -38,7 +38,7 @@ async def build(visit: Visit) -> None:
         for name, text, path, icon in BOXES:
             with ui.link(target=path).classes("box"):
                 ui.icon(icon).classes("box-icon").props("aria-hidden=true")
-                numbers[name] = ui.label().classes("box-number").mark(f"count-{name}")
+                numbers[name] = ui.label().classes("box-number").props(f"data-mark=count-{name}")
                 ui.label(t(text)).classes("soft")
     start = ui.column().classes("wide")
     with ui.element("div").classes("charts"):

@@ -121,17 +121,19 @@ def _actions(visit: Visit, device: DeviceInfo) -> None:
         await visit.run(Operations.delete_device, device_id)
         ui.navigate.to(f"{DEVICES_PATH}?product={device['product_id']}")
 
-    shell = ui.button(t("shell.open"), icon="terminal").props("no-caps unelevated").mark("shell")
+    shell = ui.button(t("shell.open"), icon="terminal").props("no-caps unelevated").props("data-mark=shell")
     shell.props["href"] = shell_path(device_id)
-    edit = ui.button(t("do.edit"), icon="edit").props("no-caps outline").mark("edit")
+    edit = ui.button(t("do.edit"), icon="edit").props("no-caps outline").props("data-mark=edit")
     edit.on_click(lambda: open_form(visit, "device.edit", device_fields(device), change))
     if not device["published"]:
-        ui.button(t("do.publish"), icon="public").props("no-caps outline").mark("publish").on_click(
+        ui.button(t("do.publish"), icon="public").props("no-caps outline").props(
+            "data-mark=publish"
+        ).on_click(
             lambda: ask(visit, t("device.ask-publish"), publish, confirm="do.publish", dangerous=False)
         )
-    ui.button(t("do.delete"), icon="delete").props("no-caps outline color=negative").mark("delete").on_click(
-        lambda: ask(visit, t("device.ask-delete", sn=device["sn"]), delete, confirm="do.delete")
-    )
+    ui.button(t("do.delete"), icon="delete").props("no-caps outline color=negative").props(
+        "data-mark=delete"
+    ).on_click(lambda: ask(visit, t("device.ask-delete", sn=device["sn"]), delete, confirm="do.delete"))
 
 
 def _live(visit: Visit, device: DeviceInfo) -> dict[str, str]:
@@ -157,11 +159,11 @@ def _facts(visit: Visit, device: DeviceInfo) -> dict[str, ui.label]:
 
     def device_id() -> None:
         with ui.row().classes("secret"):
-            ui.label(device["device_id"]).classes("mono").mark("device-id")
+            ui.label(device["device_id"]).classes("mono").props("data-mark=device-id")
             copy_button(visit, lambda: device["device_id"])
 
     def live(name: str) -> None:
-        labels[name] = ui.label().mark(f"live-{name}")
+        labels[name] = ui.label().props(f"data-mark=live-{name}")
 
     facts(
         (t("device.online"), lambda: live("online")),
@@ -194,7 +196,7 @@ async def _binding(visit: Visit, device_id: str) -> None:
         with ui.column().classes("step-text"):
             ui.label(found["url"]).classes("mono")
             ui.label(t("binding.how")).classes("soft")
-            state = ui.label().classes("step-title").mark("binding-state")
+            state = ui.label().classes("step-title").props("data-mark=binding-state")
 
             def show(binding: Binding) -> None:
                 until = binding["bind_until"]

@@ -33,8 +33,14 @@ async def build(visit: Visit) -> None:
     t = visit.t
     with heading(visit, t("devices.title")):
         counts = ui.label().classes("soft")
-        add = ui.button(t("devices.add"), icon="add").props("no-caps unelevated").mark("add-device")
-        many = ui.button(t("devices.import"), icon="upload_file").props("no-caps outline").mark("import")
+        add = (
+            ui.button(t("devices.add"), icon="add").props("no-caps unelevated").props("data-mark=add-device")
+        )
+        many = (
+            ui.button(t("devices.import"), icon="upload_file")
+            .props("no-caps outline")
+            .props("data-mark=import")
+        )
     with ui.row().classes("filters"):
         product = await product_choice(visit, visit.request.query_params.get("product"))
         search = filter_input(visit, "devices.search")

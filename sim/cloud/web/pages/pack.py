@@ -49,7 +49,7 @@ async def build(visit: Visit) -> None:
     with ui.card().classes("wide form"):
         with ui.element("label").classes("file"):
             ui.label(t("pack.file")).classes("fact-name")
-            chosen = ui.element("input").props('type=file id="pack-file"').mark("pack-file")
+            chosen = ui.element("input").props('type=file id="pack-file"').props("data-mark=pack-file")
         fields = [
             Field("name", "pack.name", required=True, limit=15, hint="pack.name-hint"),
             Field("version", "firmware.version", required=True, limit=23),
@@ -66,13 +66,15 @@ async def build(visit: Visit) -> None:
         }
         product = await product_choice(visit, None, clear=True)
         product.classes(replace="field").props(f'label="{t("pack.store")}"')
-        problem = ui.label().classes("dialog-problem").props("role=alert").mark("pack-problem")
+        problem = ui.label().classes("dialog-problem").props("role=alert").props("data-mark=pack-problem")
         problem.set_visibility(False)
-        go = ui.button(t("pack.do"), icon="handyman").props("no-caps unelevated").mark("pack")
-    with ui.card().classes("wide").mark("pack-result") as result:
+        go = ui.button(t("pack.do"), icon="handyman").props("no-caps unelevated").props("data-mark=pack")
+    with ui.card().classes("wide").props("data-mark=pack-result") as result:
         section(t("pack.result"))
         results = ui.column().classes("wide")
-        save = ui.button(t("pack.save"), icon="download").props("no-caps outline").mark("pack-save")
+        save = (
+            ui.button(t("pack.save"), icon="download").props("no-caps outline").props("data-mark=pack-save")
+        )
     result.set_visibility(False)
     for element in secrets.values():
         element.bind_visibility_from(inputs["encryption"], "value", value="aes256")

@@ -43,11 +43,11 @@ async def build(visit: Visit) -> None:
         buttons = _actions(visit, task_id)
     with ui.card().classes("wide"):
         with ui.row().classes("task-line"):
-            state = ui.badge().classes("task-state").mark("task-state")
-            done = ui.label().mark("task-done")
+            state = ui.badge().classes("task-state").props("data-mark=task-state")
+            done = ui.label().props("data-mark=task-done")
             ui.space()
             rate = ui.label().classes("soft")
-            percent = ui.label().classes("task-percent").mark("task-percent")
+            percent = ui.label().classes("task-percent").props("data-mark=task-percent")
         bar = ui.linear_progress(show_value=False, size="14px").props("rounded instant-feedback")
         bar.props["aria-label"] = t("task.progress")
         reason = ui.label().classes("warning").props("role=status")
@@ -121,7 +121,7 @@ def _actions(visit: Visit, task_id: int) -> dict[str, ui.button]:
         await visit.run(Operations.cancel_task, task_id)
 
     def button(name: str, icon: str, color: str, act: Callable[[], Any]) -> ui.button:
-        made = ui.button(t(f"task.{name}"), icon=icon).props(f"no-caps outline color={color}").mark(name)
+        made = ui.button(t(f"task.{name}"), icon=icon).props(f"no-caps outline color={color}")
         return made.on_click(act)
 
     return {
