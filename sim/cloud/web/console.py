@@ -6,6 +6,7 @@ console, and this module is the only one that touches those globals.
 
 import contextlib
 import copy
+import functools
 import logging
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route, Router, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sim.cloud.errors import ConsoleInUseError
+from sim.cloud.errors import BadRequestError, ConsoleInUseError
 from sim.cloud.responses import problem
 from sim.cloud.web.access import FORM_PATHS, NOBODY, Access
 from sim.cloud.web.i18n import Translator
@@ -75,7 +76,11 @@ class Console:
                 logs = Route(LOG_FILE_PATH, self._log_file, methods=["GET"])
                 routes = [assets, logs, *self._access.routes(), Mount("/", frame)]
                 self._inner = Router(routes, redirect_slashes=False)
-                yield
+                try:
+                    yield
+                finally:
+                    for client in list(Client.instances.values()):
+                        client.delete()
         finally:
             self._inner = None
             for page, _ in self._pages:
@@ -133,8 +138,9 @@ class Console:
         ui.page(route.path, response_timeout=PAGE_TIMEOUT)(page)
 
 
+@functools.cache
 def _configured() -> FastAPI:
-    """NiceGUI, set up and mounted."""
+    """NiceGUI, set up and mounted; once in a process, since it cannot be set up again."""
     frame = FastAPI(openapi_url=None)
     ui.run_with(
         frame,
@@ -147,11 +153,12 @@ def _configured() -> FastAPI:
         show_welcome_message=False,
     )
     app.storage.max_tab_storage_age = TAB_AGE
+    app.exception_handlers[404] = _nothing  # its own is a page, which would take memory
     return frame
 
 
 def _with_origin(send: Send) -> Send:
-    """Let forms of our pages say where they come from: without a referrer, browsers make their origin null."""
+    """Let forms of pages say where they come from: without a referrer, browsers make their origin null."""
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -159,6 +166,10 @@ def _with_origin(send: Send) -> Send:
         await send(message)
 
     return sent
+
+
+async def _nothing(_request: Request, _error: Exception) -> Response:
+    return problem(404, BadRequestError.code, "there is nothing here")
 
 
 async def _asset(request: Request) -> Response:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nicegui import ui
+from nicegui import context, ui
 
 from cloudsdk.errors import CloudSdkError
 from sim.cloud.web.notes import error_text
@@ -46,13 +46,16 @@ def open_form(
         problem = ui.label().classes("dialog-problem").props("role=alert")
         problem.set_visibility(False)
 
+        client = context.client
+
         async def finish() -> None:
             wrong = [element for element in inputs.values() if not element.validate()]
             if wrong:
                 return
             button.disable()
             try:
-                await submit({name: _value(element.value) for name, element in inputs.items()})
+                with client:  # what comes of it outlives the dialog
+                    await submit({name: _value(element.value) for name, element in inputs.items()})
             except CloudSdkError as exc:
                 problem.set_text(error_text(visit.t, exc))
                 problem.set_visibility(True)
@@ -84,9 +87,12 @@ def ask(
         problem = ui.label().classes("dialog-problem").props("role=alert")
         problem.set_visibility(False)
 
+        client = context.client
+
         async def finish() -> None:
             try:
-                await act()
+                with client:
+                    await act()
             except CloudSdkError as exc:
                 problem.set_text(error_text(visit.t, exc))
                 problem.set_visibility(True)

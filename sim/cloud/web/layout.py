@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from nicegui import Client, ui
+from nicegui import Client, context, ui
 
 from cloudsdk.errors import CloudSdkError
 from sim.cloud.errors import CloudError
@@ -44,9 +44,9 @@ async def show_page(visit: Visit, route: PageRoute, client: Client) -> None:
     ui.colors(**COLORS)
     ui.page_title(f"{visit.t(route.title)} · cloudsim")
     known = visit.caller is not NOBODY
-    _header(visit, known)
-    if known:
-        _menu(visit, route)
+    menu = _header(visit, known)
+    if menu is not None:
+        _menu(visit, route, menu)
     with ui.element("main").classes("page").props("id=main") as main:
         ui.skip_link(visit.t("frame.skip"), target=main)
         try:
@@ -80,11 +80,12 @@ def icon_button(icon: str, label: str) -> ui.button:
     return button
 
 
-def _header(visit: Visit, known: bool) -> None:
+def _header(visit: Visit, known: bool) -> ui.button | None:
+    """Returns the button of the menu."""
+    menu = None
     with ui.header().classes("top").props("bordered"):
         if known:
             menu = icon_button("menu", visit.t("frame.menu")).classes("top-button")
-            menu.on("click", js_handler="() => emitEvent('menu')")
         with ui.link(target=HOME_PATH).classes("brand"):
             ui.image("/console/favicon.svg").classes("brand-mark").props('alt="" no-spinner no-transition')
             ui.label("cloudsim").classes("brand-name")
@@ -93,6 +94,7 @@ def _header(visit: Visit, known: bool) -> None:
         _theme_button(visit)
         if known:
             _account_button(visit)
+    return menu
 
 
 def _language_button(visit: Visit) -> None:
@@ -130,8 +132,11 @@ def _account_button(visit: Visit) -> None:
                 ui.button(visit.t("frame.logout")).props("flat no-caps type=submit").classes("logout")
 
 
-def _menu(visit: Visit, route: PageRoute) -> None:
-    with ui.left_drawer(bordered=True).props("breakpoint=900 width=220").classes("side") as drawer:
+def _menu(visit: Visit, route: PageRoute, button: ui.button) -> None:
+    # NiceGUI's own drawer asks every browser for its state, and complains about those that have gone.
+    with context.client.layout:
+        drawer = ui.element("q-drawer").props("show-if-above bordered breakpoint=900 width=220")
+    with drawer.classes("side"):
         with ui.element("nav") as nav:
             nav.props["aria-label"] = visit.t("frame.menu")
             for path, icon, text in MENU:
@@ -144,4 +149,4 @@ def _menu(visit: Visit, route: PageRoute) -> None:
                         ui.icon(icon).props("aria-hidden=true")
                     with ui.item_section():
                         ui.label(visit.t(text))
-    ui.on("menu", drawer.toggle)
+    button.on("click", js_handler=f"() => getElement({drawer.id}).toggle()")

@@ -111,10 +111,11 @@ class Pager:
     _after: int = 0
     _next: int | None = None
     _buttons: list[ui.button] = field(default_factory=list)
+    _row: ui.row | None = None
 
     def controls(self) -> None:
         """The buttons below the table."""
-        with ui.row().classes("pager"):
+        with ui.row().classes("pager") as self._row:
             back = icon_button("chevron_left", self.visit.t("table.previous")).on_click(self._back)
             forward = icon_button("chevron_right", self.visit.t("table.next")).on_click(self._forward)
         self._buttons = [back, forward]
@@ -131,6 +132,8 @@ class Pager:
             self.shown.rows = rows
         for button, usable in zip(self._buttons, (self._before, self._next is not None), strict=False):
             button.set_enabled(bool(usable))
+        if self._row is not None:
+            self._row.set_visibility(bool(self._before) or self._next is not None)
 
     async def restart(self, _event: events.EventArguments | None = None) -> None:
         """Show the first page: the filter has changed."""

@@ -41,6 +41,7 @@ async def build(visit: Visit) -> None:
                 numbers[name] = ui.label().classes("box-number").props(f"data-mark=count-{name}")
                 ui.label(t(text)).classes("soft")
     start = ui.column().classes("wide")
+    start.set_visibility(False)
     with ui.element("div").classes("charts"):
         history, versions, progress, failures = (
             _chart(t(f"dashboard.{name}"), t("dashboard.nothing"))
@@ -78,6 +79,7 @@ async def build(visit: Visit) -> None:
 
     await look()
     if (await visit.run(Operations.overview))["products"] == 0:
+        start.set_visibility(True)
         with start:
             first_steps(visit, None, device=False)
     follow(look, PERIOD)

@@ -45,6 +45,7 @@ async def build(visit: Visit) -> None:
         with ui.row().classes("task-line"):
             state = ui.badge().classes("task-state").props("data-mark=task-state")
             done = ui.label().props("data-mark=task-done")
+            stage = ui.label().classes("soft")
             ui.space()
             rate = ui.label().classes("soft")
             percent = ui.label().classes("task-percent").props("data-mark=task-percent")
@@ -75,10 +76,12 @@ async def build(visit: Visit) -> None:
         done.set_text(done_of(visit, now))
         percent.set_text(f"{now['percent']} %")
         bar.set_value(now["percent"] / PERCENT)
-        moving = now["rate"] > 0
-        eta = NOTHING if now["eta"] is None else str(now["eta"])
-        rate.set_text(t("task.rate", rate=size(now["rate"]), eta=eta) if moving else "")
+        moving = now["eta"] is not None
+        rate.set_text(t("task.rate", rate=size(now["rate"]), eta=now["eta"]) if moving else "")
         reason.set_text(now["reason"])
+        stages = now["rollout"]["stages"]
+        open_stage = t("task.stage", stage=now["stage"], count=len(stages), percent=stages[now["stage"] - 1])
+        stage.set_text(open_stage if len(stages) > 1 else "")
         option = states([(str(now["id"]), now["counts"])], names)
         if option != chart.options:
             chart.options.clear()

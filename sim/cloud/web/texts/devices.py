@@ -12,7 +12,6 @@ TEXTS: Final = {
         "上传 UTF-8 编码的 CSV 表格，首行为列名：{columns}。只有 sn 必填。全部添加，或全部不添加。",
     ),
     "devices.import-file": ("Drop the table here, or choose it with +", "将表格拖到此处，或点击 + 选择"),
-    "devices.import-large": ("The table is too large, or no CSV file", "表格过大，或不是 CSV 文件"),
     "devices.imported": ("{count} devices were added", "已添加 {count} 台设备"),
     "devices.row": ("Row {row}: {reason}", "第 {row} 行：{reason}"),
     "devices.search": ("SN, name or DeviceID", "SN、名称或 DeviceID"),
@@ -117,5 +116,4 @@ TEXTS: Final = {
     "log.empty": ("There are no such lines.", "没有符合条件的日志。"),
     "log.download": ("Download", "下载"),
     "log.lost": ("{count} lines were too fast for this browser", "有 {count} 行来不及显示"),
-    "log.unavailable": ("This cloud runs without console gateways.", "该平台未启用控制台网关。"),
 }
