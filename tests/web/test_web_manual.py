@@ -90,6 +90,7 @@ def test_the_manual_from_registration_to_a_finished_upgrade(
     page.get_by_role("option", name="thermostat").click()
     page.get_by_role("button", name="Pack", exact=True).click()
     expect(page.get_by_text("HDR_CRC32")).to_be_visible()
+    page.get_by_text("HDR_CRC32").scroll_into_view_if_needed()
     picture(page, "packager")
 
     package = tmp_path / "filesystem.rbl"

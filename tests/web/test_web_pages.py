@@ -143,6 +143,20 @@ def test_a_table_of_devices_is_taken_whole_or_refused_row_by_row(
     expect(page.get_by_role("link", name="SN050")).to_have_count(0)
 
 
+def test_the_code_of_a_device_leads_to_its_binding(page: Page, names: Callable[[], str]) -> None:
+    register(page, names())
+    product_id = create_product(page, "lamp")
+    add_device(page, product_id, "LAMP 7", "Lamp")
+    page.goto("/m/#/login?sn=LAMP%207")
+    expect(page.get_by_label("SN")).to_have_value("LAMP 7")
+    page.get_by_role("button", name="Find the device").click()
+    expect(page.get_by_role("img", name=re.compile("QR code of http.*sn=LAMP%207"))).to_be_visible()
+    page.get_by_role("button", name="Open the window").click()
+    expect(marked(page, "binding-state")).to_contain_text("Open until")
+    page.get_by_role("button", name="Close the window").click()
+    expect(marked(page, "binding-state")).to_have_text("Closed")
+
+
 def test_language_and_colours_are_kept(page: Page, names: Callable[[], str]) -> None:
     register(page, names())
     page.get_by_role("button", name="Switch to Chinese").click()

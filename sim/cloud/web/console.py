@@ -149,6 +149,7 @@ def _configured() -> FastAPI:
         reconnect_timeout=RECONNECT_TIMEOUT,
         message_history_length=MESSAGE_HISTORY,
         tailwind=False,
+        gzip_middleware_factory=None,  # it would hold up devices; browsers keep the scripts for a year
         binding_refresh_interval=None,
         show_welcome_message=False,
     )

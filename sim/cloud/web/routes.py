@@ -17,6 +17,7 @@ FIRMWARE_PATH: Final = "/firmware"
 PACK_PATH: Final = "/firmware/pack"
 TASKS_PATH: Final = "/tasks"
 NEW_TASK_PATH: Final = "/tasks/new"
+BINDING_PATH: Final = "/m/"  # in the QR code of a device (cloudsdk-protocol 8)
 AUDIT_PATH: Final = "/audit"
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from sim.cloud.web.pages import (
     account,
     audit,
+    binding,
     dashboard,
     device,
     devices,
@@ -22,6 +23,7 @@ from sim.cloud.web.pages import (
 from sim.cloud.web.routes import (
     ACCOUNT_PATH,
     AUDIT_PATH,
+    BINDING_PATH,
     DEVICES_PATH,
     FIRMWARE_PATH,
     HOME_PATH,
@@ -51,5 +53,6 @@ PAGES: Final = (
     PageRoute(NEW_TASK_PATH, "tasks.create", task_wizard.build, TASKS_PATH),
     PageRoute(TASKS_PATH + "/{task_id}", "task.title", task.build, TASKS_PATH),
     PageRoute(AUDIT_PATH, "audit.title", audit.build),
+    PageRoute(BINDING_PATH, "bind.title", binding.build, DEVICES_PATH),
     PageRoute(ACCOUNT_PATH, "account.title", account.build),
 )

@@ -52,17 +52,15 @@ async def build(visit: Visit) -> None:
         .props("no-caps align=left inline-label outside-arrows mobile-arrows")
         .classes("tabs") as tabs
     ):
-        log = ui.tab("log", t("device.tab.log"))
+        ui.tab("log", t("device.tab.log"))
         ui.tab("transfers", t("device.tab.transfers"))
         ui.tab("tasks", t("device.tab.tasks"))
         ui.tab("port", t("device.tab.port"))
         ui.tab("binding", t("device.tab.binding"))
     first = "log" if device["activated_at"] is not None else "port"
-    with (
-        ui.tab_panels(tabs, value=log if first == "log" else "port")
-        .props("keep-alive")
-        .classes("wide panels")
-    ):
+    if visit.request.query_params.get("tab") == "binding":
+        first = "binding"
+    with ui.tab_panels(tabs, value=first).props("keep-alive").classes("wide panels"):
         with ui.tab_panel("log"):
             await build_log(visit, device_id)
         with ui.tab_panel("transfers"):

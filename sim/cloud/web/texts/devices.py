@@ -78,6 +78,12 @@ TEXTS: Final = {
     "binding.is-open": ("Open until {at}", "打开至 {at}"),
     "binding.is-closed": ("Closed", "已关闭"),
     "binding.code": ("QR code of {url}", "{url} 的二维码"),
+    "bind.title": ("Bind a device", "绑定设备"),
+    "bind.how": (
+        "Scan the code that the device shows, or enter its SN.",
+        "扫描设备显示的二维码，或输入 SN。",
+    ),
+    "bind.find": ("Find the device", "查找设备"),
     "shell.title": ("Web Shell", "Web Shell"),
     "shell.open": ("Shell", "终端"),
     "shell.connecting": ("Waiting for the device", "正在等待设备连接"),
