@@ -69,11 +69,7 @@ def open_form(
                 inputs[field.name].on("keydown.enter.prevent", finish)
         with ui.row().classes("dialog-actions"):
             ui.button(visit.t("do.cancel"), on_click=dialog.close).props("flat no-caps")
-            button = (
-                ui.button(visit.t(confirm), on_click=finish)
-                .props("no-caps unelevated")
-                .props("data-mark=confirm")
-            )
+            button = ui.button(visit.t(confirm), on_click=finish).props("no-caps unelevated")
     dialog.on("hide", dialog.delete)
     dialog.open()
 
@@ -101,11 +97,7 @@ def ask(
 
         with ui.row().classes("dialog-actions"):
             cancel = ui.button(visit.t("do.cancel"), on_click=dialog.close).props("flat no-caps autofocus")
-            button = (
-                ui.button(visit.t(confirm), on_click=finish)
-                .props("no-caps unelevated")
-                .props("data-mark=confirm")
-            )
+            button = ui.button(visit.t(confirm), on_click=finish).props("no-caps unelevated")
             if dangerous:
                 button.props("color=negative")
             else:

@@ -101,14 +101,14 @@ def _language_button(visit: Visit) -> None:
     other = "zh" if visit.t.language == "en" else "en"
     button = ui.button(visit.t("frame.other-language")).props("flat dense no-caps").classes("top-button")
     button.props["aria-label"] = visit.t("frame.switch-language")
-    button.props("data-mark=language")
+    button
     script = set_cookie_script(LANGUAGE_COOKIE, other)
     button.on("click", js_handler=f"() => {{ {script}; location.reload() }}")
 
 
 def _theme_button(visit: Visit) -> None:
     button = icon_button(THEME_ICONS[visit.preferences.theme], visit.t("frame.theme")).classes("top-button")
-    button.props("data-mark=theme")
+    button
     shown = [visit.preferences.theme]
 
     def change() -> None:
@@ -134,7 +134,9 @@ def _account_button(visit: Visit) -> None:
 
 def _menu(visit: Visit, route: PageRoute, button: ui.button) -> None:
     # NiceGUI's own drawer asks every browser for its state, and complains about those that have gone.
-    with context.client.layout:
+    layout = context.client.layout
+    layout.props["view"] = "hHh LpR fff"  # header and menu stay while the page scrolls
+    with layout:
         drawer = ui.element("q-drawer").props("show-if-above bordered breakpoint=900 width=220")
     with drawer.classes("side"):
         with ui.element("nav") as nav:

@@ -25,7 +25,7 @@ def secret(visit: Visit, fetch: Callable[[], Awaitable[str]]) -> None:
     shown: list[str] = []
     with ui.row().classes("secret"):
         value = ui.label(_HIDDEN).classes("mono").props("data-mark=secret")
-        button = icon_button("visibility", visit.t("do.reveal")).props("size=sm").props("data-mark=reveal")
+        button = icon_button("visibility", visit.t("do.reveal")).props("size=sm")
         copier = ui.row()
 
     async def toggle() -> None:

@@ -32,11 +32,7 @@ async def build(visit: Visit) -> None:
     account = await visit.run(Operations.account)
     with heading(visit, visit.caller.name):
         if account is not None:
-            change = (
-                ui.button(t("account.password"), icon="key")
-                .props("no-caps outline")
-                .props("data-mark=password")
-            )
+            change = ui.button(t("account.password"), icon="key").props("no-caps outline")
             change.on_click(lambda: _change_password(visit))
     if account is None:
         ui.label(t("account.operator")).classes("soft")
@@ -73,9 +69,7 @@ async def _tokens(visit: Visit) -> None:
     with ui.row().classes("heading"):
         section(t("tokens.title"))
         ui.space()
-        create = (
-            ui.button(t("tokens.create"), icon="add").props("no-caps outline").props("data-mark=create-token")
-        )
+        create = ui.button(t("tokens.create"), icon="add").props("no-caps outline")
     ui.label(t("tokens.note")).classes("soft")
     shown = table(visit, COLUMNS, [], empty="tokens.empty", action="do.delete")
 

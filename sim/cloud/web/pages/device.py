@@ -119,9 +119,9 @@ def _actions(visit: Visit, device: DeviceInfo) -> None:
         await visit.run(Operations.delete_device, device_id)
         ui.navigate.to(f"{DEVICES_PATH}?product={device['product_id']}")
 
-    shell = ui.button(t("shell.open"), icon="terminal").props("no-caps unelevated").props("data-mark=shell")
+    shell = ui.button(t("shell.open"), icon="terminal").props("no-caps unelevated")
     shell.props["href"] = shell_path(device_id)
-    edit = ui.button(t("do.edit"), icon="edit").props("no-caps outline").props("data-mark=edit")
+    edit = ui.button(t("do.edit"), icon="edit").props("no-caps outline")
     edit.on_click(lambda: open_form(visit, "device.edit", device_fields(device), change))
     if not device["published"]:
         ui.button(t("do.publish"), icon="public").props("no-caps outline").props(
@@ -157,7 +157,7 @@ def _facts(visit: Visit, device: DeviceInfo) -> dict[str, ui.label]:
 
     def device_id() -> None:
         with ui.row().classes("secret"):
-            ui.label(device["device_id"]).classes("mono").props("data-mark=device-id")
+            ui.label(device["device_id"]).classes("mono")
             copy_button(visit, lambda: device["device_id"])
 
     def live(name: str) -> None:

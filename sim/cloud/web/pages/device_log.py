@@ -24,11 +24,11 @@ COLUMNS: Final = (Column("at", "log.at"), Column("text", "log.text", "log"))
 async def build_log(visit: Visit, device_id: str) -> None:
     t = visit.t
     with ui.row().classes("log-bar"):
-        switch = ui.switch(t("log.switch")).props("data-mark=log-switch")
+        switch = ui.switch(t("log.switch"))
         state = ui.label().classes("soft").props("data-mark=log-state").props("role=status")
         ui.space()
         views = ui.toggle({"live": t("log.live"), "stored": t("log.stored")}, value="live")
-        views.props("no-caps unelevated dense").classes("log-views").props("data-mark=log-views")
+        views.props("no-caps unelevated dense").classes("log-views")
     ui.label(t("log.note")).classes("soft")
     live = ui.log(max_lines=LIVE_LINES).classes("log mono").props("data-mark=log-live")
     live.props["aria-label"] = t("log.live")
@@ -103,11 +103,7 @@ def _stored(visit: Visit, device_id: str) -> Pager:
             .classes("filter")
             for label in ("log.since", "log.until")
         )
-        download = (
-            ui.button(t("log.download"), icon="download")
-            .props("no-caps outline")
-            .props("data-mark=log-download")
-        )
+        download = ui.button(t("log.download"), icon="download").props("no-caps outline")
     shown = table(visit, COLUMNS, [], empty="log.empty")
 
     def wanted() -> LogFilter:

@@ -33,14 +33,8 @@ async def build(visit: Visit) -> None:
     t = visit.t
     with heading(visit, t("devices.title")):
         counts = ui.label().classes("soft")
-        add = (
-            ui.button(t("devices.add"), icon="add").props("no-caps unelevated").props("data-mark=add-device")
-        )
-        many = (
-            ui.button(t("devices.import"), icon="upload_file")
-            .props("no-caps outline")
-            .props("data-mark=import")
-        )
+        add = ui.button(t("devices.add"), icon="add").props("no-caps unelevated")
+        many = ui.button(t("devices.import"), icon="upload_file").props("no-caps outline")
     with ui.row().classes("filters"):
         product = await product_choice(visit, visit.request.query_params.get("product"))
         search = filter_input(visit, "devices.search")

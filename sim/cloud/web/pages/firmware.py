@@ -75,11 +75,7 @@ def _actions(visit: Visit, firmware: FirmwareInfo) -> None:
 
     task = ui.button(t("tasks.create"), icon="add").props("no-caps unelevated")
     task.props["href"] = f"{NEW_TASK_PATH}?product={firmware['product_id']}&firmware={firmware_id}"
-    download = (
-        ui.button(t("do.download"), icon="download")
-        .props("no-caps outline download")
-        .props("data-mark=download")
-    )
+    download = ui.button(t("do.download"), icon="download").props("no-caps outline download")
     download.props["href"] = api_url(f"/firmware/{firmware_id}/file")
     ui.button(t("do.delete"), icon="delete").props("no-caps outline color=negative").props(
         "data-mark=delete"

@@ -35,7 +35,7 @@ async def build(visit: Visit) -> None:
         product = await product_choice(visit, visit.request.query_params.get("product"))
     with ui.card().classes("wide"):
         hint = ui.label(t("firmware.choose-product")).classes("soft")
-        lower = ui.checkbox(t("firmware.allow-lower")).props("data-mark=allow-lower")
+        lower = ui.checkbox(t("firmware.allow-lower"))
 
         async def answered(answer: dict[str, Any]) -> None:
             problem = answer_problem(visit, answer)
@@ -47,7 +47,7 @@ async def build(visit: Visit) -> None:
             await pager.refresh()
 
         box = uploader(visit, "firmware.upload", accept=".rbl", limit=MAX_PACKAGE, answered=answered)
-        box.props("data-mark=upload")
+        box
         refusal = ui.label().classes("dialog-problem").props("role=alert").props("data-mark=refusal")
         refusal.set_visibility(False)
     shown = table(visit, COLUMNS, [], empty="firmware.empty")

@@ -17,7 +17,7 @@ _DONE, _OPEN = "check_circle", "radio_button_unchecked"
 def first_steps(visit: Visit, product: ProductInfo | None, *, device: bool, sn: str = EXAMPLE_SN) -> None:
     """A checklist; `product` and `device` say what is there, `sn` names the device of the examples."""
     t = visit.t
-    with ui.card().classes("wide steps").props("data-mark=first-steps"):
+    with ui.card().classes("wide steps"):
         section(t("steps.title"))
         _step(t("steps.product"), t("steps.product-why"), done=product is not None)
         _step(t("steps.device"), t("steps.device-why"), done=device)

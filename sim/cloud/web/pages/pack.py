@@ -66,15 +66,13 @@ async def build(visit: Visit) -> None:
         }
         product = await product_choice(visit, None, clear=True)
         product.classes(replace="field").props(f'label="{t("pack.store")}"')
-        problem = ui.label().classes("dialog-problem").props("role=alert").props("data-mark=pack-problem")
+        problem = ui.label().classes("dialog-problem").props("role=alert")
         problem.set_visibility(False)
-        go = ui.button(t("pack.do"), icon="handyman").props("no-caps unelevated").props("data-mark=pack")
-    with ui.card().classes("wide").props("data-mark=pack-result") as result:
+        go = ui.button(t("pack.do"), icon="handyman").props("no-caps unelevated")
+    with ui.card().classes("wide") as result:
         section(t("pack.result"))
         results = ui.column().classes("wide")
-        save = (
-            ui.button(t("pack.save"), icon="download").props("no-caps outline").props("data-mark=pack-save")
-        )
+        save = ui.button(t("pack.save"), icon="download").props("no-caps outline")
     result.set_visibility(False)
     for element in secrets.values():
         element.bind_visibility_from(inputs["encryption"], "value", value="aes256")

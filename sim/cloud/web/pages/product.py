@@ -31,15 +31,9 @@ async def build(visit: Visit) -> None:
         ):
             button = ui.button(t(text), icon=icon).props("no-caps outline")
             button.props["href"] = f"{path}?product={product_id}"
-        add = (
-            ui.button(t("devices.add"), icon="add").props("no-caps unelevated").props("data-mark=add-device")
-        )
+        add = ui.button(t("devices.add"), icon="add").props("no-caps unelevated")
         add.on_click(lambda: open_add_device(visit, product_id))
-        many = (
-            ui.button(t("devices.import"), icon="upload_file")
-            .props("no-caps outline")
-            .props("data-mark=import")
-        )
+        many = ui.button(t("devices.import"), icon="upload_file").props("no-caps outline")
         many.on_click(lambda: open_import(visit, product_id))
     if product["activated"] == 0:
         page = await visit.run(Operations.page_devices, DeviceFilter(product=product_id), limit=1)
@@ -97,9 +91,9 @@ def _actions(visit: Visit, product: ProductInfo) -> None:
     if product["published"]:
         ui.label(t("product.fixed")).classes("soft")
         return
-    edit = ui.button(t("do.edit"), icon="edit").props("no-caps outline").props("data-mark=edit")
+    edit = ui.button(t("do.edit"), icon="edit").props("no-caps outline")
     edit.on_click(lambda: open_form(visit, "product.edit", product_fields(product), change))
-    ui.button(t("do.publish"), icon="public").props("no-caps outline").props("data-mark=publish").on_click(
+    ui.button(t("do.publish"), icon="public").props("no-caps outline").on_click(
         lambda: ask(visit, t("product.ask-publish"), publish, confirm="do.publish", dangerous=False)
     )
     ui.button(t("do.delete"), icon="delete").props("no-caps outline color=negative").props(

@@ -29,9 +29,7 @@ COLUMNS: Final = (
 async def build(visit: Visit) -> None:
     t = visit.t
     with heading(visit, t("products.title")):
-        create = (
-            ui.button(t("products.create"), icon="add").props("no-caps unelevated").props("data-mark=create")
-        )
+        create = ui.button(t("products.create"), icon="add").props("no-caps unelevated")
     with ui.row().classes("filters"):
         search = filter_input(visit, "products.search")
     shown = table(visit, COLUMNS, [], empty="products.empty")

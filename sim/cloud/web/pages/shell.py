@@ -30,15 +30,13 @@ async def build(visit: Visit) -> None:
     t, device_id = visit.t, visit.parameter("device_id")
     device = await visit.run(Operations.show_device, device_id)
     with heading(visit, t("shell.title")):
-        copy = (
-            ui.button(t("shell.copy"), icon="content_copy").props("no-caps outline").props("data-mark=copy")
-        )
-        again = ui.button(t("shell.again"), icon="refresh").props("no-caps outline").props("data-mark=again")
-        close = ui.button(t("shell.close"), icon="close").props("no-caps unelevated").props("data-mark=close")
+        copy = ui.button(t("shell.copy"), icon="content_copy").props("no-caps outline")
+        again = ui.button(t("shell.again"), icon="refresh").props("no-caps outline")
+        close = ui.button(t("shell.close"), icon="close").props("no-caps unelevated")
     with ui.row().classes("log-bar"):
         ui.link(device["name"] or device["sn"], device_path(device_id))
         state = ui.label().classes("soft").props("data-mark=shell-state").props("role=status")
-    terminal = ui.xterm(OPTIONS).classes("terminal").props("data-mark=terminal")
+    terminal = ui.xterm(OPTIONS).classes("terminal")
     terminal.props["aria-label"] = t("shell.terminal")
     ui.label(t("shell.help", count=MAX_COMMAND)).classes("soft")
     view = _View(visit, device_id, terminal, state, again, close)

@@ -46,9 +46,7 @@ class _Wizard:
     async def build(self) -> None:
         t = self._t
         heading(self._visit, t("tasks.create"))
-        self._problem = (
-            ui.label().classes("dialog-problem").props("role=alert").props("data-mark=wizard-problem")
-        )
+        self._problem = ui.label().classes("dialog-problem").props("role=alert")
         with ui.stepper().props("flat bordered animated=false").classes("wide wizard") as self._steps:
             with ui.step("product", t("wizard.product"), icon="category"):
                 query = self._visit.request.query_params
@@ -58,7 +56,7 @@ class _Wizard:
                 ui.label(t("wizard.firmware-how")).classes("soft")
                 self._order = ui.column().classes("order").props("data-mark=order")
                 self._offer = ui.select({}, label=t("wizard.firmware-add")).props("outlined dense")
-                self._offer.classes("field").props("data-mark=offer").on_value_change(self._add)
+                self._offer.classes("field").on_value_change(self._add)
                 self._next(self._chosen_firmware)
             with ui.step("devices", t("wizard.devices"), icon="memory"):
                 self._devices()
@@ -69,7 +67,7 @@ class _Wizard:
             with ui.step("review", t("wizard.review"), icon="checklist"):
                 self._summary = ui.column().classes("wide")
                 with ui.stepper_navigation():
-                    create = ui.button(t("tasks.create"), on_click=self._create).props("data-mark=create")
+                    create = ui.button(t("tasks.create"), on_click=self._create)
                     create.props("no-caps unelevated")
                     ui.button(t("wizard.back"), on_click=self._steps.previous).props("no-caps flat")
         if self._product.value is not None and query.get("firmware") is not None:
@@ -87,7 +85,7 @@ class _Wizard:
                 self._problem.set_text(error_text(self._t, exc))
 
         with ui.stepper_navigation():
-            ui.button(self._t("wizard.next"), on_click=go).props("no-caps unelevated").props("data-mark=next")
+            ui.button(self._t("wizard.next"), on_click=go).props("no-caps unelevated")
             if self._steps.value != "product" or len(self._steps.default_slot.children) > 1:
                 ui.button(self._t("wizard.back"), on_click=self._steps.previous).props("no-caps flat")
 
@@ -196,14 +194,9 @@ class _Wizard:
         t = self._t
         self._matching = ui.label().classes("soft")
         selects = {each: t(f"wizard.select.{each}") for each in SELECTS}
-        self._by = ui.radio(selects, value="all").props("data-mark=select")
+        self._by = ui.radio(selects, value="all")
         self._by.props["aria-label"] = t("wizard.select")
-        self._sns = (
-            ui.textarea(t("wizard.sns"))
-            .props("outlined dense autogrow")
-            .classes("field")
-            .props("data-mark=sns")
-        )
+        self._sns = ui.textarea(t("wizard.sns")).props("outlined dense autogrow").classes("field")
         self._tags = ui.select([], label=t("wizard.tags"), multiple=True, value=[]).classes("field")
         self._tags.props("outlined dense use-chips")
         self._versions = ui.input(t("wizard.versions")).props("outlined dense").classes("field")
@@ -232,7 +225,7 @@ class _Wizard:
     def _rollout_fields(self) -> None:
         t = self._t
         modes = {mode: t(f"mode.{mode}") for mode in MODES}
-        self._mode = ui.select(modes, label=t("wizard.mode"), value=MODES[0]).props("data-mark=mode")
+        self._mode = ui.select(modes, label=t("wizard.mode"), value=MODES[0])
         self._version = ui.input(t("wizard.version"))
         self._stages = ui.input(t("wizard.stages"), value=str(WHOLE))
         self._limit = ui.number(t("wizard.limit"), min=0, max=WHOLE - 1, precision=0)
