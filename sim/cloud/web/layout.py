@@ -101,14 +101,12 @@ def _language_button(visit: Visit) -> None:
     other = "zh" if visit.t.language == "en" else "en"
     button = ui.button(visit.t("frame.other-language")).props("flat dense no-caps").classes("top-button")
     button.props["aria-label"] = visit.t("frame.switch-language")
-    button
     script = set_cookie_script(LANGUAGE_COOKIE, other)
     button.on("click", js_handler=f"() => {{ {script}; location.reload() }}")
 
 
 def _theme_button(visit: Visit) -> None:
     button = icon_button(THEME_ICONS[visit.preferences.theme], visit.t("frame.theme")).classes("top-button")
-    button
     shown = [visit.preferences.theme]
 
     def change() -> None:

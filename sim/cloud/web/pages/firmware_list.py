@@ -47,7 +47,6 @@ async def build(visit: Visit) -> None:
             await pager.refresh()
 
         box = uploader(visit, "firmware.upload", accept=".rbl", limit=MAX_PACKAGE, answered=answered)
-        box
         refusal = ui.label().classes("dialog-problem").props("role=alert").props("data-mark=refusal")
         refusal.set_visibility(False)
     shown = table(visit, COLUMNS, [], empty="firmware.empty")
