@@ -344,6 +344,13 @@ class ConsoleInUseError(CloudError):
     code = "cloud.console-in-use"
 
 
+class ConsoleFullError(CloudError):
+    """As many pages of the web console are open as there may be."""
+
+    code = "cloud.console-full"
+    http_status = 503
+
+
 class UnreachableError(CloudError):
     """The admin API does not answer."""
 

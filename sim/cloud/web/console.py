@@ -20,7 +20,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route, Router, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sim.cloud.errors import BadRequestError, ConsoleInUseError
+from sim.cloud.errors import BadRequestError, ConsoleFullError, ConsoleInUseError
 from sim.cloud.responses import problem
 from sim.cloud.web.access import FORM_PATHS, NOBODY, Access
 from sim.cloud.web.i18n import Translator
@@ -187,6 +187,7 @@ def _full(request: Request) -> Response | None:
     if len(pages) < MAX_PAGES and sum(page.ip == host for page in pages) < MAX_PAGES_PER_ADDRESS:
         return None
     _log.warning("the console refuses a page: %d are open", len(pages))
-    response = problem(503, "cloud.console-full", "too many pages are open: close some, then reload")
+    error = ConsoleFullError("too many pages are open: close some, then reload")
+    response = problem(error.http_status, error.code, str(error))
     response.headers["Retry-After"] = str(int(RECONNECT_TIMEOUT))
     return response

@@ -1,6 +1,5 @@
 """The languages of the console. Every text has an English and a Chinese form; `texts/` holds them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,7 +32,3 @@ def preferred(cookie: str | None, accept_language: str) -> Language:
     if cookie in set(Language):
         return Language(cookie)
     return Language.ZH if accept_language.lower().lstrip().startswith("zh") else Language.EN
-
-
-def all_texts() -> Mapping[str, tuple[str, str]]:
-    return TEXTS

@@ -60,7 +60,7 @@ async def show_page(visit: Visit, route: PageRoute, client: Client) -> None:
                 ui.link(visit.t("frame.home"), HOME_PATH)
 
 
-def heading(visit: Visit, text: str) -> ui.row:
+def heading(text: str) -> ui.row:
     """The page's title; what is built inside the row goes to its right."""
     with ui.row().classes("heading") as row:
         ui.label(text).classes("heading-text").props('role=heading aria-level="1"')

@@ -30,7 +30,7 @@ COLUMNS: Final = (
 async def build(visit: Visit) -> None:
     t = visit.t
     account = await visit.run(Operations.account)
-    with heading(visit, visit.caller.name):
+    with heading(visit.caller.name):
         if account is not None:
             change = ui.button(t("account.password"), icon="key").props("no-caps outline")
             change.on_click(lambda: _change_password(visit))

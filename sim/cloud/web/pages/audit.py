@@ -21,7 +21,7 @@ COLUMNS: Final = (
 
 
 async def build(visit: Visit) -> None:
-    heading(visit, visit.t("audit.title"))
+    heading(visit.t("audit.title"))
     with ui.row().classes("filters"):
         action = filter_input(visit, "audit.filter-action")
         subject = filter_input(visit, "audit.filter-subject")

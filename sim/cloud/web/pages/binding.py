@@ -16,7 +16,7 @@ SN_CHARS: Final = 32
 
 async def build(visit: Visit) -> None:
     t = visit.t
-    heading(visit, t("bind.title"))
+    heading(t("bind.title"))
     with ui.card().classes("wide form"):
         ui.label(t("bind.how")).classes("soft")
         sn = ui.input(t("device.sn")).props(f"outlined dense maxlength={SN_CHARS}").classes("field")

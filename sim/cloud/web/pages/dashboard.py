@@ -32,7 +32,7 @@ BOXES: Final = (
 
 async def build(visit: Visit) -> None:
     t = visit.t
-    heading(visit, t("dashboard.title"))
+    heading(t("dashboard.title"))
     numbers = {}
     with ui.element("div").classes("boxes"):
         for name, text, path, icon in BOXES:

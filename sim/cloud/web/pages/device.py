@@ -42,7 +42,7 @@ SHOWN_TRANSFERS: Final = 200
 async def build(visit: Visit) -> None:
     t, device_id = visit.t, visit.parameter("device_id")
     device = await visit.run(Operations.show_device, device_id)
-    with heading(visit, device["name"] or device["sn"]):
+    with heading(device["name"] or device["sn"]):
         _actions(visit, device)
     warning = ui.label().classes("warning").props("role=status")
     with ui.card().classes("wide"):

@@ -31,7 +31,7 @@ COLUMNS: Final = (
 
 async def build(visit: Visit) -> None:
     t = visit.t
-    with heading(visit, t("devices.title")):
+    with heading(t("devices.title")):
         counts = ui.label().classes("soft")
         add = ui.button(t("devices.add"), icon="add").props("no-caps unelevated")
         many = ui.button(t("devices.import"), icon="upload_file").props("no-caps outline")

@@ -21,7 +21,7 @@ MAX_ID: Final = 2**31 - 1
 async def build(visit: Visit) -> None:
     t = visit.t
     firmware = await visit.run(Operations.show_firmware, number(visit, "firmware_id"))
-    with heading(visit, f"{firmware['name']} {firmware['version']}"):
+    with heading(f"{firmware['name']} {firmware['version']}"):
         _actions(visit, firmware)
     package = firmware["package"]
     with ui.card().classes("wide"):

@@ -28,7 +28,7 @@ COLUMNS: Final = (
 
 async def build(visit: Visit) -> None:
     t = visit.t
-    with heading(visit, t("firmware.title")):
+    with heading(t("firmware.title")):
         pack = ui.button(t("menu.pack"), icon="handyman").props("no-caps outline")
         pack.props["href"] = PACK_PATH
     with ui.row().classes("filters"):

@@ -44,7 +44,7 @@ _SAVE: Final = """(name) => {
 
 async def build(visit: Visit) -> None:
     t = visit.t
-    heading(visit, t("pack.title"))
+    heading(t("pack.title"))
     ui.label(t("pack.what")).classes("soft")
     with ui.card().classes("wide form"):
         with ui.element("label").classes("file"):

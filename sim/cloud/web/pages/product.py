@@ -19,7 +19,7 @@ async def build(visit: Visit) -> None:
     t = visit.t
     product = await visit.run(Operations.show_product, visit.parameter("product_id"))
     product_id = product["product_id"]
-    with heading(visit, product["name"]):
+    with heading(product["name"]):
         _actions(visit, product)
     with ui.card().classes("wide"):
         _facts(visit, product)

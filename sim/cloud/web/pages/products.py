@@ -28,7 +28,7 @@ COLUMNS: Final = (
 
 async def build(visit: Visit) -> None:
     t = visit.t
-    with heading(visit, t("products.title")):
+    with heading(t("products.title")):
         create = ui.button(t("products.create"), icon="add").props("no-caps unelevated")
     with ui.row().classes("filters"):
         search = filter_input(visit, "products.search")

@@ -29,7 +29,7 @@ NO_LINKS: Final = "window.open = () => null"
 async def build(visit: Visit) -> None:
     t, device_id = visit.t, visit.parameter("device_id")
     device = await visit.run(Operations.show_device, device_id)
-    with heading(visit, t("shell.title")):
+    with heading(t("shell.title")):
         copy = ui.button(t("shell.copy"), icon="content_copy").props("no-caps outline")
         again = ui.button(t("shell.again"), icon="refresh").props("no-caps outline")
         close = ui.button(t("shell.close"), icon="close").props("no-caps unelevated")
@@ -48,6 +48,8 @@ async def build(visit: Visit) -> None:
     client = context.client
     client.on_delete(view.leave)
     await client.connected()
+    if client.is_deleted:  # nobody came for the page, so the device is left alone
+        return
     fit = f"getElement({terminal.id}).fit()"
     ui.run_javascript(
         f"{NO_LINKS}; {fit}; new ResizeObserver(() => {fit}).observe(getElement({terminal.id}).$el);{focus}"

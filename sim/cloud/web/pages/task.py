@@ -39,7 +39,7 @@ COLUMNS: Final = (
 async def build(visit: Visit) -> None:
     t, task_id = visit.t, number(visit, "task_id")
     task = await visit.run(Operations.show_task, task_id)
-    with heading(visit, t("task.name", id=task_id, version=task["version"])):
+    with heading(t("task.name", id=task_id, version=task["version"])):
         buttons = _actions(visit, task_id)
     with ui.card().classes("wide"):
         with ui.row().classes("task-line"):

@@ -1,7 +1,8 @@
 """Creating an OTA task: product, firmware in order, devices, rollout, review (platform 9)."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from nicegui import ui
 
@@ -45,13 +46,13 @@ class _Wizard:
 
     async def build(self) -> None:
         t = self._t
-        heading(self._visit, t("tasks.create"))
+        heading(t("tasks.create"))
         self._problem = ui.label().classes("dialog-problem").props("role=alert")
         with ui.stepper().props("flat bordered animated=false").classes("wide wizard") as self._steps:
             with ui.step("product", t("wizard.product"), icon="category"):
                 query = self._visit.request.query_params
                 self._product = await product_choice(self._visit, query.get("product"))
-                self._next(self._chosen_product)
+                self._next(self._chosen_product, first=True)
             with ui.step("firmware", t("wizard.firmware"), icon="inventory_2"):
                 ui.label(t("wizard.firmware-how")).classes("soft")
                 self._order = ui.column().classes("order").props("data-mark=order")
@@ -76,7 +77,7 @@ class _Wizard:
             if first is not None:
                 self._offer.set_value(first["id"])
 
-    def _next(self, check: Any) -> None:
+    def _next(self, check: Callable[[], Awaitable[None]], *, first: bool = False) -> None:
         async def go() -> None:
             self._problem.set_text("")
             try:
@@ -86,7 +87,7 @@ class _Wizard:
 
         with ui.stepper_navigation():
             ui.button(self._t("wizard.next"), on_click=go).props("no-caps unelevated")
-            if self._steps.value != "product" or len(self._steps.default_slot.children) > 1:
+            if not first:
                 ui.button(self._t("wizard.back"), on_click=self._steps.previous).props("no-caps flat")
 
     # The steps

@@ -27,7 +27,7 @@ COLUMNS: Final = (
 
 async def build(visit: Visit) -> None:
     t = visit.t
-    with heading(visit, t("tasks.title")):
+    with heading(t("tasks.title")):
         create = ui.button(t("tasks.create"), icon="add").props("no-caps unelevated")
     with ui.row().classes("filters"):
         product = await product_choice(visit, visit.request.query_params.get("product"), clear=True)
