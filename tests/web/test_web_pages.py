@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import requests
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
 from web_helpers import PASSWORD, PHONE, Cloud, add_device, create_product, marked, register
 
 HOSTILE = "<img src=x onerror=document.title='gotcha'>{{ 6*7 }}"
@@ -29,14 +29,27 @@ def names() -> Callable[[], str]:
     return lambda: f"reader{next(numbers)}"
 
 
+@pytest.fixture(scope="module")
+def reader(browser: Browser, cloud: Cloud, names: Callable[[], str]) -> StorageState:
+    """The cookies of somebody who has logged in; the cloud lets an address register a few accounts only."""
+    with browser.new_context(base_url=cloud.http_url, locale="en-US") as context:
+        register(context.new_page(), names())
+        return context.storage_state()
+
+
+@pytest.fixture
+def page(open_context: Callable[..., BrowserContext], reader: StorageState) -> Page:
+    return open_context(storage_state=reader).new_page()
+
+
 def status(url: str, **headers: str) -> int:
     return requests.get(url, headers=headers, allow_redirects=False, timeout=30).status_code
 
 
 def test_a_stranger_gets_the_login_and_comes_back_to_the_page_he_wanted(
-    page: Page, cloud: Cloud, names: Callable[[], str]
+    open_context: Callable[..., BrowserContext], names: Callable[[], str]
 ) -> None:
-    name = names()
+    page, name = open_context().new_page(), names()
     register(page, name)
     page.get_by_role("button", name="Account").click()
     page.get_by_role("button", name="Log out").click()
@@ -111,8 +124,7 @@ def test_what_others_have_does_not_exist(
     expect(other.get_by_text("There are no such products.")).to_be_visible()
 
 
-def test_hostile_text_is_shown_as_text(page: Page, names: Callable[[], str]) -> None:
-    register(page, names())
+def test_hostile_text_is_shown_as_text(page: Page) -> None:
     product_id = create_product(page, HOSTILE)
     add_device(page, product_id, "SN<b>1", f"device {HOSTILE}")
     for path in ("/products", "/fleet", "/audit", f"/products/{product_id}"):
@@ -121,10 +133,7 @@ def test_hostile_text_is_shown_as_text(page: Page, names: Callable[[], str]) -> 
     assert "gotcha" not in page.title()
 
 
-def test_a_table_of_devices_is_taken_whole_or_refused_row_by_row(
-    page: Page, names: Callable[[], str]
-) -> None:
-    register(page, names())
+def test_a_table_of_devices_is_taken_whole_or_refused_row_by_row(page: Page) -> None:
     product_id = create_product(page, "fleet")
     page.get_by_role("button", name="Add many").click()
     table = page.locator("input[type=file]")
@@ -143,8 +152,7 @@ def test_a_table_of_devices_is_taken_whole_or_refused_row_by_row(
     expect(page.get_by_role("link", name="SN050")).to_have_count(0)
 
 
-def test_the_code_of_a_device_leads_to_its_binding(page: Page, names: Callable[[], str]) -> None:
-    register(page, names())
+def test_the_code_of_a_device_leads_to_its_binding(page: Page) -> None:
     product_id = create_product(page, "lamp")
     add_device(page, product_id, "LAMP 7", "Lamp")
     page.goto("/m/#/login?sn=LAMP%207")
@@ -157,8 +165,8 @@ def test_the_code_of_a_device_leads_to_its_binding(page: Page, names: Callable[[
     expect(marked(page, "binding-state")).to_have_text("Closed")
 
 
-def test_language_and_colours_are_kept(page: Page, names: Callable[[], str]) -> None:
-    register(page, names())
+def test_language_and_colours_are_kept(page: Page) -> None:
+    page.goto("/")
     page.get_by_role("button", name="Switch to Chinese").click()
     expect(page.get_by_role("heading", name="概览")).to_be_visible()
     assert page.locator("html").get_attribute("lang") == "zh-CN"
@@ -185,8 +193,7 @@ def test_a_phone_scrolls_in_one_direction(
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
 
 
-def test_keys_are_enough(page: Page, names: Callable[[], str]) -> None:
-    register(page, names())
+def test_keys_are_enough(page: Page) -> None:
     page.goto("/products")
     expect(page.get_by_role("heading", name="Products")).to_be_visible()
     page.keyboard.press("Tab")
@@ -204,8 +211,7 @@ def test_keys_are_enough(page: Page, names: Callable[[], str]) -> None:
     expect(page.get_by_role("heading", name="by keys")).to_be_visible()
 
 
-def test_an_api_token_is_shown_once(page: Page, names: Callable[[], str], cloud: Cloud) -> None:
-    register(page, names())
+def test_an_api_token_is_shown_once(page: Page, cloud: Cloud) -> None:
     page.goto("/account")
     page.get_by_role("button", name="Create token").click()
     page.get_by_label("Name *").fill("ci")
