@@ -191,6 +191,9 @@ def test_a_phone_scrolls_in_one_direction(
         page.goto(path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+    page.get_by_role("button", name="菜单").click()
+    page.get_by_role("link", name="设备").click()
+    expect(page.get_by_role("heading", name="设备")).to_be_visible()
 
 
 def test_keys_are_enough(page: Page) -> None:

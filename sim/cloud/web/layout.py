@@ -140,7 +140,7 @@ def _menu(visit: Visit, route: PageRoute, button: ui.button) -> None:
         with ui.element("nav") as nav:
             nav.props["aria-label"] = visit.t("frame.menu")
             for path, icon, text in MENU:
-                entry = ui.element("q-item").props("clickable tag=a").classes("side-item")
+                entry = ui.element("q-item").props("clickable tag=a role=link").classes("side-item")
                 entry.props["href"] = path
                 if path == (route.section or route.path):
                     entry.props('active aria-current="page"')
