@@ -41,6 +41,11 @@ PURE = (
     "sim/cloud/rate.py",
     "sim/cloud/broker/session.py",
     "sim/cloud/broker/subscriptions.py",
+    "sim/cloud/web/charts.py",
+    "sim/cloud/web/formats.py",
+    "sim/cloud/web/i18n.py",
+    "sim/cloud/web/terminal.py",
+    "sim/cloud/web/texts",
     *(
         f"sim/cloud/gateways/{name}.py"
         for name in ("decoders", "greeting", "intake", "limits", "log_control")

@@ -26,7 +26,7 @@ from sim.cloud.responses import (
     json_response,
     problem,
 )
-from sim.cloud.security import Hardened, api_policy
+from sim.cloud.security import Hardened, api_policy, console_policy
 from sim.cloud.service import Service
 from sim.cloud.sessions import Sessions
 from sim.cloud.worker import Worker
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class CloudApp:
-    """The endpoints. `instance` identifies this run of the server to local tools.
+    """The endpoints. `instance` identifies this run of the server to local tools, `console` gets the rest.
 
     `hosts` are the names that browsers may use (`security.allowed_hosts`), `secure` says that there is TLS.
     """
@@ -60,6 +60,7 @@ class CloudApp:
         instance: str,
         hosts: frozenset[str] | None = None,
         secure: bool = False,
+        console: ASGIApp | None = None,
     ) -> None:
         self._service = service
         self._worker = worker
@@ -74,12 +75,14 @@ class CloudApp:
                 Route("/fw/{token}/{file}", self._firmware, methods=["GET"]),  # Starlette adds HEAD
                 *self.monitoring.routes(),
                 Mount(API_PATH, make_api(context)),
+                *([] if console is None else [Mount("/", console)]),
             ],
             exception_handlers=exception_handlers(),
         )
         # A redirect would be built from the Host header, which lacks the port (cloudsdk-protocol 1.2).
         starlette.router.redirect_slashes = False
-        self.asgi: ASGIApp = TitleCaseHeaders(Hardened(starlette, hosts, api_policy))
+        policy = api_policy if console is None else console_or_api_policy
+        self.asgi: ASGIApp = TitleCaseHeaders(Hardened(starlette, hosts, policy))
 
     async def _activate(self, request: Request) -> Response:
         # The content type says form, the body is JSON (cloudsdk-protocol 1.2).
@@ -136,6 +139,11 @@ class CloudApp:
 
 def _address(request: Request) -> str:
     return request.client.host if request.client is not None else ""
+
+
+def console_or_api_policy(path: str) -> str:
+    """The Content-Security-Policy of a cloud with a console: pages load scripts, data loads nothing."""
+    return api_policy(path) if path.startswith(API_PATH + "/") else console_policy()
 
 
 def _field(fields: dict[str, Any], name: str) -> str:

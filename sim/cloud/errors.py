@@ -343,6 +343,19 @@ class DataInUseError(CloudError):
     code = "cloud.data-in-use"
 
 
+class ConsoleInUseError(CloudError):
+    """A second web console in one process."""
+
+    code = "cloud.console-in-use"
+
+
+class ConsoleFullError(CloudError):
+    """As many pages of the web console are open as there may be."""
+
+    code = "cloud.console-full"
+    http_status = 503
+
+
 class UnreachableError(CloudError):
     """The admin API does not answer."""
 

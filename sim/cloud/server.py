@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from cloudsdk.errors import UsageError
 from sim.cloud.app import ACTIVATION_PATH, CloudApp
@@ -37,6 +38,7 @@ from sim.cloud.worker import Worker
 
 MAX_PUBLIC_URL: Final = 160  # characters; the rest of the 255 of a firmware URL is token and name
 STOP_TIMEOUT: Final = 2  # seconds a firmware download may go on when the server stops
+MAX_SOCKET_MESSAGE: Final = 1024 * 1024  # bytes a browser may send to the web console at once
 _LOCAL: Final = "127.0.0.1"
 _BACKLOG: Final = 2048  # connections that wait to be accepted
 _WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound to
@@ -60,7 +62,7 @@ class CloudConfig:
     `registration` says whether strangers may create accounts, by default on a loopback address only.
     `allowed_hosts` are the names under which browsers reach the cloud, by default on loopback the local ones
     and the public URL's, elsewhere any. `vault_key` is the key file, if not the one in the data directory.
-    Raises `UsageError` when it cannot be."""
+    `console` adds the web console, at most one in a process. Raises `UsageError` when it cannot be."""
 
     data: Path
     host: str = "127.0.0.1"
@@ -73,6 +75,7 @@ class CloudConfig:
     registration: Registration | None = None
     allowed_hosts: tuple[str, ...] = ()
     vault_key: Path | None = None
+    console: bool = False
     shell_port: int | None = None
     log_port: int | None = None
     gateway_host: str | None = None
@@ -209,6 +212,7 @@ class CloudServer:
             self.mqtt_url = f"{scheme}://{_url_host(config.host)}:{broker.port}"
             sessions = Sessions(service.core, worker, registration=_registration(config))
             stack.callback(sessions.close)
+            console = await self._open_web(stack, service, worker, sessions, consoles)
             app = CloudApp(
                 service,
                 worker,
@@ -218,15 +222,36 @@ class CloudServer:
                 instance=self._instance,
                 hosts=allowed_hosts(config.host, config.public_url, config.allowed_hosts),
                 secure=config.tls is not None,
+                console=console,
             )
             await stack.enter_async_context(_background(app.monitoring.run()))
             serving = [
-                await stack.enter_async_context(_serving(app, own, tls))
+                await stack.enter_async_context(_serving(app, own, tls, config.console))
                 for own, tls in zip(listeners, (config.tls, None), strict=False)
             ]
             stack.enter_context(data.announced(self._endpoint()))
             ready.set()
             await self._until_stop(self._stop, serving, broker)
+
+    async def _open_web(
+        self,
+        stack: contextlib.AsyncExitStack,
+        service: Service,
+        worker: Worker,
+        sessions: Sessions,
+        consoles: Consoles,
+    ) -> ASGIApp | None:
+        if not self.config.console:
+            return None
+        from sim.cloud.web.console import Console  # NiceGUI takes its time
+        from sim.cloud.web.visit import Addresses, Cloud
+
+        addresses = Addresses(self.activation_url, self.http_url, self.mqtt_url)
+        console = Console(
+            Cloud(service, worker, sessions, consoles, addresses), secure=self.config.tls is not None
+        )
+        await stack.enter_async_context(console.running())
+        return console
 
     async def _until_stop(
         self, stop: asyncio.Event, serving: "Sequence[asyncio.Task[None]]", broker: DeviceBroker
@@ -320,13 +345,14 @@ async def _scheduled(service: Service, worker: Worker, broker: DeviceBroker) -> 
         await asyncio.gather(running, return_exceptions=True)
 
 
-def _uvicorn_config(app: CloudApp, tls: ServerTls | None) -> uvicorn.Config:
+def _uvicorn_config(app: CloudApp, tls: ServerTls | None, sockets: bool) -> uvicorn.Config:
     files = (tls.certificate, tls.key, tls.client_ca) if tls is not None else (None, None, None)
     certificate, key, client_ca = files
     return uvicorn.Config(
         app.asgi,
         http="h11",  # keeps the case of header names (cloudsdk-protocol 1.3)
-        ws="none",
+        ws="websockets-sansio" if sockets else "none",
+        ws_max_size=MAX_SOCKET_MESSAGE,
         lifespan="off",
         log_config=None,
         access_log=False,  # URLs hold download tokens
@@ -343,9 +369,9 @@ def _uvicorn_config(app: CloudApp, tls: ServerTls | None) -> uvicorn.Config:
 
 @contextlib.asynccontextmanager
 async def _serving(
-    app: CloudApp, listener: socket.socket, tls: ServerTls | None
+    app: CloudApp, listener: socket.socket, tls: ServerTls | None, sockets: bool
 ) -> "AsyncIterator[asyncio.Task[None]]":
-    http = _Uvicorn(_uvicorn_config(app, tls))
+    http = _Uvicorn(_uvicorn_config(app, tls, sockets))
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     try:
         yield serving

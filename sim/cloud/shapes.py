@@ -380,6 +380,19 @@ class DeviceTaskInfo(TypedDict):
     updated_at: int
 
 
+class OverviewInfo(TypedDict):
+    """Counts of what the caller sees. `versions` are devices by the version they report, `failures` devices
+    by why a task failed on them; the most frequent ones."""
+
+    products: int
+    devices: int
+    activated: int
+    online: int
+    open_tasks: int
+    versions: dict[str, int]
+    failures: dict[str, int]
+
+
 class TransferInfo(TypedDict):
     """One firmware request. `bytes_sent` counts what was handed to the network; a client that breaks off
     may have read less."""

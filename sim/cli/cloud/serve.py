@@ -60,6 +60,7 @@ _file: Final = click.Path(path_type=Path)
     help="Name under which browsers may reach the cloud. Repeat it. Default: on a loopback address the local "
     "names and the public URL's, elsewhere any.",
 )
+@click.option("--console/--no-console", default=True, show_default=True, help="The web console at /.")
 def serve(
     data: Path,
     as_json: bool,
@@ -78,6 +79,7 @@ def serve(
     tls_client_ca: Path | None,
     registration: Any,
     allowed_hosts: tuple[str, ...],
+    console: bool,
 ) -> None:
     """Run the cloud until SIGINT or SIGTERM. Port 0 takes any free port."""
     from sim.cloud.server import CloudConfig, CloudServer
@@ -105,6 +107,7 @@ def serve(
             shell_port=shell_port,
             log_port=log_port,
             gateway_host=gateway_host,
+            console=console,
         )
     )
     for number in (signal.SIGINT, signal.SIGTERM):

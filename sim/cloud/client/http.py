@@ -53,7 +53,7 @@ class ApiSession:
     def _patch(self, path: str, body: dict[str, Any]) -> Any:
         return self._call("PATCH", "/api/v1" + path, json=body)
 
-    def _delete(self, path: str, **query: str | None) -> None:
+    def _delete(self, path: str, **query: str | int | None) -> None:
         params = {name: value for name, value in query.items() if value is not None}
         self._call("DELETE", "/api/v1" + path, params=params)
 

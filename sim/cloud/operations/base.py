@@ -24,8 +24,8 @@ class Core:
     clock: Callable[[], float]
     public_url: str
     vault: Vault
-    wake: Callable[[], None] = lambda: None
     devices_gone: Callable[[Sequence[str]], None] = lambda _device_ids: None  # after they were deleted
+    wake: Callable[[], None] = lambda: None
     packers: Packers = field(default_factory=Packers)
     live: LiveTransfers = field(init=False)
     logs: LogBook = field(init=False)

@@ -1,0 +1,93 @@
+"""Log-in, account, audit log."""
+
+from typing import Final
+
+TEXTS: Final = {
+    "login.title": ("Log in", "登录"),
+    "login.what": (
+        "Devices, firmware and OTA tasks of your RT-Thread cloud",
+        "管理 RT-Thread 云平台的设备、固件和升级任务",
+    ),
+    "login.name": ("User name", "用户名"),
+    "login.password": ("Password", "密码"),
+    "login.do": ("Log in", "登录"),
+    "login.other": ("No account yet?", "还没有账户？"),
+    "login.other-do": ("Register", "注册"),
+    "login.error": ("That did not work. Check what you entered.", "操作失败，请检查输入内容。"),
+    "login.error.cloud.bad-login": ("User name or password is wrong.", "用户名或密码错误。"),
+    "login.error.cloud.too-many-attempts": (
+        "Too many attempts. Wait a while, then try again.",
+        "尝试次数过多，请稍后再试。",
+    ),
+    "login.error.cloud.account-disabled": (
+        "This account is disabled. Ask the operator of the cloud.",
+        "该账户已被停用，请联系平台管理员。",
+    ),
+    "login.error.cloud.duplicate-account": ("This name is taken.", "该用户名已被注册。"),
+    "login.error.cloud.registration-closed": (
+        "Registration is closed. Ask the operator of the cloud for an account.",
+        "注册已关闭，请向平台管理员申请账户。",
+    ),
+    "login.error.cloud.bad-request": (
+        "Use a name of letters, digits, dot, dash or underscore, and a password of 8 characters or more "
+        "that is not the name.",
+        "用户名只能包含字母、数字、点、横线和下划线；密码至少 8 个字符，且不能与用户名相同。",
+    ),
+    "register.title": ("Register", "注册"),
+    "register.do": ("Create account", "创建账户"),
+    "register.rules": ("8 characters or more", "至少 8 个字符"),
+    "register.other": ("You have an account?", "已有账户？"),
+    "register.other-do": ("Log in", "登录"),
+    "account.title": ("Account", "账户"),
+    "account.password": ("Change password", "修改密码"),
+    "account.password-old": ("Present password", "当前密码"),
+    "account.password-new": ("New password", "新密码"),
+    "account.password-note": (
+        "All other sessions of this account end when the password changes.",
+        "修改密码后，该账户的其他会话会被注销。",
+    ),
+    "account.created": ("Registered", "注册时间"),
+    "account.last-login": ("Last log-in", "上次登录"),
+    "account.operator": (
+        "You act as the operator of this cloud and see all accounts.",
+        "您正以平台管理员身份操作，可以看到所有账户。",
+    ),
+    "tokens.title": ("API tokens", "API 令牌"),
+    "tokens.note": (
+        "Scripts send a token as Authorization: Bearer. It can do what its scopes say, no more.",
+        "脚本通过 Authorization: Bearer 发送令牌，权限仅限于所选范围。",
+    ),
+    "tokens.create": ("Create token", "创建令牌"),
+    "tokens.empty": ("There are no tokens.", "没有令牌。"),
+    "tokens.name": ("Name", "名称"),
+    "tokens.scopes": ("Scopes", "权限范围"),
+    "tokens.days": ("Valid for days", "有效天数"),
+    "tokens.expires": ("Expires", "过期时间"),
+    "tokens.used": ("Last used", "上次使用"),
+    "tokens.created": ("Created", "创建时间"),
+    "tokens.once": (
+        "Copy the token now: it is shown only this once.",
+        "请立即复制令牌：它只显示这一次。",
+    ),
+    "tokens.delete": (
+        "Delete the token {name}? Scripts that use it stop working at once.",
+        "删除令牌 {name}？使用它的脚本会立即失效。",
+    ),
+    "scope.read": ("read", "读取"),
+    "scope.manage": ("manage products and devices", "管理产品和设备"),
+    "scope.keys": ("see keys", "查看密钥"),
+    "scope.firmware": ("firmware", "固件"),
+    "scope.tasks": ("OTA tasks", "升级任务"),
+    "scope.console": ("shell and log", "终端和日志"),
+    "scope.account": ("account", "账户"),
+    "audit.title": ("Audit log", "审计日志"),
+    "audit.empty": ("Nothing has been noted yet.", "暂无记录。"),
+    "audit.at": ("Time", "时间"),
+    "audit.actor": ("Who", "操作者"),
+    "audit.address": ("From", "来源地址"),
+    "audit.action": ("Action", "操作"),
+    "audit.subject": ("Object", "对象"),
+    "audit.detail": ("Details", "详情"),
+    "audit.filter-action": ("Action begins with", "操作前缀"),
+    "audit.filter-subject": ("Object", "对象"),
+}

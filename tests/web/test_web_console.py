@@ -1,0 +1,74 @@
+"""The console beside the rest of the cloud, in one process."""
+
+from pathlib import Path
+
+import pytest
+import requests
+
+from sim.cloud.errors import ConsoleInUseError
+from sim.cloud.server import CloudConfig, CloudServer
+
+
+def cloud(folder: Path, *, console: bool) -> CloudServer:
+    return CloudServer(CloudConfig(folder, http_port=0, mqtt_port=0, console=console))
+
+
+def test_a_process_has_one_console_at_a_time(tmp_path: Path) -> None:
+    for turn in range(2):
+        with cloud(tmp_path / "first", console=True) as first:
+            page = requests.get(first.http_url + "/login", timeout=30)
+            assert (turn, page.status_code) == (turn, 200)
+            with pytest.raises(ConsoleInUseError), cloud(tmp_path / "second", console=True):
+                pass
+            with cloud(tmp_path / "third", console=False) as third:
+                assert requests.get(third.http_url + "/login", timeout=30).status_code == 404
+            assert requests.get(first.http_url + "/login", timeout=30).status_code == 200
+
+
+def test_devices_are_answered_as_without_a_console(tmp_path: Path) -> None:
+    answers = []
+    for console in (True, False):
+        with cloud(tmp_path / str(console), console=console) as server:
+            refused = requests.post(server.activation_url, data=b"{}", timeout=30)
+            unknown = requests.get(server.http_url + "/fw/none/app.rbl", timeout=30)
+            unbound = requests.get(server.http_url + "/devices?sn=SN1", timeout=30)
+            answers.append(
+                [
+                    (answer.status_code, answer.content, sorted(set(answer.raw.headers) - {"Date"}))
+                    for answer in (refused, unknown, unbound)
+                ]
+            )
+            assert "Content-Length" in list(refused.raw.headers)
+    assert answers[0] == answers[1]
+
+
+def test_pages_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sim.cloud.web import console
+
+    monkeypatch.setattr(console, "MAX_PAGES_PER_ADDRESS", 3)
+    with cloud(tmp_path, console=True) as server:
+        statuses = [requests.get(server.http_url + "/login", timeout=30).status_code for _ in range(5)]
+        unknown = [requests.get(server.http_url + "/_nicegui/none", timeout=30) for _ in range(5)]
+    assert statuses == [200, 200, 200, 503, 503]
+    assert {answer.status_code for answer in unknown} == {404}
+
+
+def test_a_form_of_another_site_is_refused(tmp_path: Path) -> None:
+    with cloud(tmp_path, console=True) as server:
+        for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+            answer = requests.post(server.http_url + "/login", headers=headers, data="name=a", timeout=30)
+            assert answer.status_code == 403
+        long = requests.post(server.http_url + "/login", data="name=" + "a" * 10_000, timeout=30)
+        assert long.status_code == 413
+
+
+def test_a_log_in_leads_to_pages_only(tmp_path: Path) -> None:
+    with cloud(tmp_path, console=True) as server:
+        form = {"name": "reader", "password": "a long password"}
+        session = requests.Session()
+        for wanted, place in (("//evil.example", "/"), ("https://evil.example", "/"), ("/tasks", "/tasks")):
+            path = "/register" if wanted.startswith("//") else "/login"
+            answer = session.post(
+                server.http_url + path, data={**form, "next": wanted}, allow_redirects=False, timeout=30
+            )
+            assert (answer.status_code, answer.headers["Location"]) == (303, place)
