@@ -24,6 +24,7 @@ class DataPoint(IntEnum):
     SHELL_SERVER = 1025
 
 
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _CHANNEL: Final = {DataPoint.ONLINE: "system", DataPoint.VERSION: "ota", DataPoint.LOG_STATE: "log"}
 
 
@@ -46,7 +47,7 @@ class Topics:
 def envelope(device_id: str, dp: DataPoint, value: Json) -> bytes:
     """One published message: compact JSON, members in the original's order, exactly one data point."""
     message = {"device": device_id, "vendor": VENDOR, "data": [{"DP": int(dp), "value": value}]}
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+    return _ENCODE(message).encode()
 
 
 @dataclass(frozen=True, slots=True)

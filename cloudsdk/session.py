@@ -47,6 +47,7 @@ _MQTT_ANSWER: Final = "mqtt-answer"
 _MQTT_SILENCE: Final = "mqtt-silence"
 
 OTA_LIBRARY_VERSION: Final = "0.1.3"
+_DEFAULT_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,49 @@ def application_ota(partitions: PartitionTable, write: Callable[[str], None]) ->
 
 class Session:
     """One device's CloudSDK from `rt_cld_sdk_init` to the next reset."""
+
+    __slots__ = (
+        "__weakref__",
+        "_activating",
+        "_activation_body",
+        "_activation_pause",
+        "_asked",
+        "_asking",
+        "_best_position",
+        "_console",
+        "_credentials",
+        "_download",
+        "_download_number",
+        "_download_opened",
+        "_download_pause",
+        "_effects",
+        "_env",
+        "_last_answer",
+        "_limits",
+        "_made_web_log",
+        "_made_web_shell",
+        "_make_download",
+        "_mqtt_pause",
+        "_ota",
+        "_over",
+        "_partitions",
+        "_password",
+        "_port",
+        "_profile",
+        "_published",
+        "_stall_position",
+        "_started",
+        "_task",
+        "_topics",
+        "_tried",
+        "_unchanged",
+        "_user",
+        "_version",
+        "activated",
+        "activation_failures",
+        "last_activation_error",
+        "online",
+    )
 
     def __init__(
         self,
@@ -84,16 +128,12 @@ class Session:
         self._partitions = storage.partitions
         self._env = storage.env
         self._profile = profile
-        self._limits = limits or Limits()
+        self._limits = limits = limits or _DEFAULT_LIMITS
         self._effects: list[ev.Effect] = []
         self._over = False  # reset, crashed or given up: nothing is done any more
         self._console = Console(self._emit, shell)
-        self._text = self._console.print
-        surroundings = Surroundings(
-            self._console, profile, self._limits, self._emit, self._server_key, self._publish_log_state
-        )
-        self._web_shell = WebShell(surroundings)
-        self._web_log = WebLog(surroundings)
+        self._made_web_shell: WebShell | None = None  # most devices never need one
+        self._made_web_log: WebLog | None = None
         self._ota = make_ota(storage.partitions, self._text)
         self._make_download = make_download
         self._published = 0
@@ -114,31 +154,12 @@ class Session:
         self._tried: Attempts | None = None
         self._last_answer: OtaTask | None = None  # the task that came last, taken or refused
         self._unchanged = 0  # times in a row that it changed nothing
-        limits, constant = self._limits, profile.retries_forever
+        constant = profile.retries_forever
         self._activation_pause = Backoff(limits.activation_retry, limits.retry_longest, constant=constant)
         self._mqtt_pause = Backoff(limits.mqtt_reconnect, limits.mqtt_reconnect_longest, constant=constant)
         self._download_pause = Backoff(limits.download_retry, limits.retry_longest, constant=constant)
         self._asking = False  # the timer of an offer that waits runs
         self._asked = ""  # what was last printed about an offer that waits
-        self._handlers: dict[int, Callable[[Received], bool]] = {
-            DataPoint.VERSION_QUERY: self._on_version_query,
-            DataPoint.OTA_TASK: self._on_task,
-            DataPoint.LOG_SWITCH: self._on_log_switch,
-            DataPoint.LOG_SERVER: self._on_log_server,
-            DataPoint.SHELL_SERVER: self._on_shell_server,
-        }
-        self._timers: dict[str, Callable[[], None]] = {
-            _ACTIVATION_RETRY: self._network_thread,
-            _ACTIVATION_DEADLINE: self._activation_timeout,
-            _DOWNLOAD_RETRY: self._retry_download,
-            _DOWNLOAD_STALL: self._check_progress,
-            _UPGRADE_ASK: self._ask_again,
-            _MQTT_RECONNECT: self._connect_mqtt,
-            _MQTT_ANSWER: self._no_answer,
-            _MQTT_SILENCE: self._ping,
-            KEY_RETRY: self._web_shell.retry,
-            SHELL_PAUSE: self._console.resume,
-        }
 
     # --- the one entry point ------------------------------------------------------------------------
 
@@ -152,7 +173,7 @@ class Session:
             case ev.Started():
                 self._start()
             case ev.TimerFired(name):
-                self._timers[name]()
+                _TIMERS[name](self)
             case ev.HttpOpened() | ev.HttpData() | ev.HttpEnded() | ev.HttpFailed():
                 if event.request == _ACTIVATION:
                     if self._activating:
@@ -178,13 +199,15 @@ class Session:
             case ev.MqttLost():
                 self._lose_mqtt()
             case ev.TcpOpened() | ev.TcpFailed() | ev.TcpData() | ev.TcpClosed():
-                self._web_shell.handle(event)
-                self._web_log.handle(event)
+                for remote in (self._made_web_shell, self._made_web_log):
+                    if remote is not None:
+                        remote.handle(event)
             case ev.ConsoleInput(data):
                 self._console.typed(data)
             case ev.ConsoleOutput(text):
                 self._text(text)
-        return self._effects
+        effects, self._effects = self._effects, []
+        return effects
 
     @property
     def unfinished(self) -> list[ev.Effect]:
@@ -205,7 +228,23 @@ class Session:
         names = ["MQTT"] if self.activated else ["cld_network"] if self._started else []
         if self._download is not None:
             names.append("ota_download")
-        return (*names, *self._web_shell.threads, *self._web_log.threads)
+        for remote in (self._made_web_shell, self._made_web_log):
+            if remote is not None:
+                names += remote.threads
+        return tuple(names)
+
+    @property
+    def download(self) -> Download | None:
+        """The download that runs or waits for its next attempt."""
+        return self._download
+
+    @property
+    def version(self) -> str:
+        """The version of the last task that is complete, as it is reported (1.4)."""
+        return self._version
+
+    def _text(self, text: str) -> None:
+        self._console.print(text)
 
     def _emit(self, effect: ev.Effect) -> None:
         if self._over:
@@ -314,6 +353,7 @@ class Session:
         except ActivationError as exc:
             self._activation_failed(str(exc), "cJSON parse error return NULL !")
             return
+        self._activation_body.clear()
         stored = self._save_env(
             {
                 env.USER: credentials.device_id,
@@ -481,8 +521,8 @@ class Session:
         for element in elements:
             if self._over:
                 return
-            handler = self._handlers.get(element.dp)
-            if handler is not None and not handler(element):
+            handler = _HANDLERS.get(element.dp)
+            if handler is not None and not handler(self, element):
                 self._text(
                     console.error("cld.mqtt", f"MQTT callback failed ! data handler DP : {element.dp} .")
                 )
@@ -504,6 +544,29 @@ class Session:
         return True
 
     # --- Web Shell and Web Log (4, 5) ---------------------------------------------------------------
+
+    @property
+    def _web_shell(self) -> WebShell:
+        if self._made_web_shell is None:
+            self._made_web_shell = WebShell(self._surroundings)
+        return self._made_web_shell
+
+    @property
+    def _web_log(self) -> WebLog:
+        if self._made_web_log is None:
+            self._made_web_log = WebLog(self._surroundings)
+        return self._made_web_log
+
+    @property
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            self._console,
+            self._profile,
+            self._limits,
+            self._emit,
+            self._server_key,
+            self._publish_log_state,
+        )
 
     def _on_shell_server(self, element: Received) -> bool:
         if not element.has_value:
@@ -780,3 +843,24 @@ class Session:
     def _end(self, status: OtaStatus) -> None:
         if self._port.ota_end(status):
             self._emit(ev.Reset())
+
+
+_HANDLERS: Final[dict[int, Callable[[Session, Received], bool]]] = {
+    DataPoint.VERSION_QUERY: Session._on_version_query,
+    DataPoint.OTA_TASK: Session._on_task,
+    DataPoint.LOG_SWITCH: Session._on_log_switch,
+    DataPoint.LOG_SERVER: Session._on_log_server,
+    DataPoint.SHELL_SERVER: Session._on_shell_server,
+}
+_TIMERS: Final[dict[str, Callable[[Session], None]]] = {
+    _ACTIVATION_RETRY: Session._network_thread,
+    _ACTIVATION_DEADLINE: Session._activation_timeout,
+    _DOWNLOAD_RETRY: Session._retry_download,
+    _DOWNLOAD_STALL: Session._check_progress,
+    _UPGRADE_ASK: Session._ask_again,
+    _MQTT_RECONNECT: Session._connect_mqtt,
+    _MQTT_ANSWER: Session._no_answer,
+    _MQTT_SILENCE: Session._ping,
+    KEY_RETRY: lambda session: session._web_shell.retry(),
+    SHELL_PAUSE: lambda session: session._console.resume(),
+}
