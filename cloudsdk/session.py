@@ -5,6 +5,7 @@ synchronous ports; sockets, threads and the clock live in a runtime such as `clo
 asked for with `StartTimer`, so the core needs no clock of its own.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -129,7 +130,7 @@ class Session:
         self._env = storage.env
         self._profile = profile
         self._limits = limits = limits or _DEFAULT_LIMITS
-        self._effects: list[ev.Effect] = []
+        self._effects: list[ev.Effect] | None = None  # while an event is handled
         self._over = False  # reset, crashed or given up: nothing is done any more
         self._console = Console(self._emit, shell)
         self._made_web_shell: WebShell | None = None  # most devices never need one
@@ -139,7 +140,7 @@ class Session:
         self._published = 0
         self._started = False
         self._activating = False
-        self._activation_body = bytearray()
+        self._activation_body: bytearray | None = None  # while it comes
         self._credentials: Credentials | None = None
         self._user = ""
         self._password = ""
@@ -165,11 +166,14 @@ class Session:
 
     def handle(self, event: ev.Event) -> list[ev.Effect]:
         """What is to be done because of `event`, in order."""
+        if self._over:
+            return []
         self._effects = []
         self._published = 0
-        if self._over:
-            return self._effects
         match event:
+            case ev.MqttMessage(_, payload):
+                self._heard()
+                self._on_message(payload)
             case ev.Started():
                 self._start()
             case ev.TimerFired(name):
@@ -185,9 +189,6 @@ class Session:
                 self._emit(ev.StartTimer(_MQTT_ANSWER, self._limits.mqtt_answer))
             case ev.MqttSubscribed():
                 self._on_subscribed()
-            case ev.MqttMessage(_, payload):
-                self._heard()
-                self._on_message(payload)
             case ev.MqttPong():
                 self._heard()
             case ev.MqttRefused(code):
@@ -206,13 +207,13 @@ class Session:
                 self._console.typed(data)
             case ev.ConsoleOutput(text):
                 self._text(text)
-        effects, self._effects = self._effects, []
+        effects, self._effects = self._effects, None
         return effects
 
     @property
     def unfinished(self) -> list[ev.Effect]:
         """What the last `handle` had asked for when an exception such as a loss of power cut it short."""
-        return self._effects
+        return self._effects or []
 
     def write(self, text: str | bytes) -> None:
         """Print from inside a port or shell while an event is handled; else, hand in `ConsoleOutput`."""
@@ -249,6 +250,8 @@ class Session:
     def _emit(self, effect: ev.Effect) -> None:
         if self._over:
             return
+        if self._effects is None:
+            self._effects = []
         self._effects.append(effect)
         self._over = isinstance(effect, ev.Reset | ev.GiveUp | ev.Crash)
 
@@ -302,7 +305,7 @@ class Session:
             ("Accept", "*/*"),
         )
         self._activating = True
-        self._activation_body.clear()
+        self._activation_body = bytearray()
         self._emit(ev.HttpRequest(_ACTIVATION, "POST", port.activation_url, headers, body))
         if self._profile.has_deadlines:
             self._emit(ev.StartTimer(_ACTIVATION_DEADLINE, self._limits.activation_deadline))
@@ -315,8 +318,9 @@ class Session:
                     self._text(console.error("web", f"post failed, handle response({status}) error."))
                     self._activation_failed(f"HTTP status {status}", "HTTP response error !")
             case ev.HttpData(_, data):
-                room = self._limits.activation_response - len(self._activation_body)
-                self._activation_body += data[:room]
+                body = self._activation_body or bytearray()
+                room = self._limits.activation_response - len(body)
+                self._activation_body = body + data[:room]
                 if len(data) >= room:
                     self._end_activation()
                     self._activated()
@@ -349,11 +353,11 @@ class Session:
 
     def _activated(self) -> None:
         try:
-            credentials = activation.parse_response(bytes(self._activation_body))
+            credentials = activation.parse_response(bytes(self._activation_body or b""))
         except ActivationError as exc:
             self._activation_failed(str(exc), "cJSON parse error return NULL !")
             return
-        self._activation_body.clear()
+        self._activation_body = None
         stored = self._save_env(
             {
                 env.USER: credentials.device_id,
@@ -396,10 +400,12 @@ class Session:
 
     def _start_mqtt(self) -> None:
         self.activated = True
-        self._user, self._password = self._stored(env.USER), self._stored(env.PASSWORD)
+        self._password = self._stored(env.PASSWORD)
         self._credentials = Credentials(self._stored(env.DEVICE_ID), self._stored(env.DEVICE_KEY))
+        user = self._stored(env.USER)
+        self._user = self._device_id if user == self._device_id else user  # one copy
         self._topics = Topics(self._port.product_id, self._device_id)
-        self._version = self._stored_version()
+        self._version = sys.intern(self._stored_version())  # the same for a whole fleet
         self._load_attempts()
         self._text(console.info("cld.mqtt", "CloudSDK MQTT server is startup!"))
         self._connect_mqtt()
@@ -514,7 +520,7 @@ class Session:
 
     def _on_message(self, payload: bytes) -> None:
         try:
-            elements = list(received(payload))
+            elements = received(payload)
         except JsonError:
             self._text(console.error("cld.mqtt", "MQTT callback failed! cJSON parse error return NULL !"))
             return

@@ -219,7 +219,7 @@ class Decoder:
 
     def __init__(self, max_packet_size: int) -> None:
         self._max_packet_size = max_packet_size
-        self._partial = bytearray()
+        self._partial: bytearray | None = None  # most feeds end with a packet
         self._needed = 0  # bytes of `_partial` before another look is worth it
         self._broken = False
 
@@ -236,7 +236,7 @@ class Decoder:
             if len(self._partial) < self._needed:
                 return []
             data = bytes(self._partial)
-            self._partial.clear()
+            self._partial = None
 
         packets: list[Packet] = []
         start, end = 0, len(data)
@@ -252,7 +252,7 @@ class Decoder:
                     )
                 if stop > end:
                     self._needed = stop - start
-                    self._partial += data[start:]
+                    self._partial = bytearray(data[start:])
                     break
                 packets.append(_decode(data[start], data[body:stop]))
                 start = stop

@@ -177,6 +177,7 @@ class FleetDevice:
     # --- what happens -------------------------------------------------------------------------------
 
     def timer_fired(self, name: str) -> None:
+        self._stop_timer(name)
         if name == _BOOT:
             self._start()
         else:
@@ -340,9 +341,7 @@ class FleetDevice:
         self._start_timer(effect.name, effect.seconds)
 
     def _on_stop_timer(self, effect: ev.StopTimer) -> None:
-        for timer in self._timers:
-            if timer.name == effect.name:
-                self._engine.wheel.stop(timer)
+        self._stop_timer(effect.name)
 
     def _on_reset(self, _effect: ev.Reset) -> None:
         self._reset()
@@ -367,6 +366,13 @@ class FleetDevice:
             timer = Timer(self, name)
             self._timers.append(timer)
         self._engine.wheel.start(timer, seconds)
+
+    def _stop_timer(self, name: str) -> None:
+        for place, timer in enumerate(self._timers):
+            if timer.name == name:
+                self._engine.wheel.stop(timer)
+                del self._timers[place]
+                return
 
     def _drop_mqtt(self) -> None:
         if self._mqtt is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 from urllib.parse import quote, urljoin, urlsplit
 
 from cloudsdk import console
@@ -57,7 +57,7 @@ class HttpExchange(asyncio.BufferedProtocol):
         self._reader = ResponseReader()
         self._done: asyncio.Future[str | None]  # of the connection that is open
         self._transport: asyncio.Transport | None = None
-        self._timer = Timer(self, _TIMEOUT)
+        self._timer: Timer
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def cancel(self) -> None:
@@ -93,6 +93,7 @@ class HttpExchange(asyncio.BufferedProtocol):
         self._reader = ResponseReader()
         loop = asyncio.get_running_loop()
         self._done = loop.create_future()
+        self._timer = Timer(self, _TIMEOUT)
         try:
             async with asyncio.timeout(self._limits.http_timeout):
                 transport = await self._sockets.open(
@@ -113,8 +114,7 @@ class HttpExchange(asyncio.BufferedProtocol):
     # --- the connection -----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
 
     def get_buffer(self, _size: int) -> memoryview:
         return _BUFFER

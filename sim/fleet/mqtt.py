@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from cloudsdk import console
 from cloudsdk import events as ev
@@ -110,8 +110,7 @@ class MqttLink(asyncio.BufferedProtocol):
         transport.write(mq.encode(connect))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
 
     def get_buffer(self, _size: int) -> memoryview:
         return _BUFFER

@@ -16,6 +16,7 @@ from typing import Any, Final
 from cloudsdk.tls import TlsSettings, TlsUnsupportedError
 from cloudsdk.tls_context import NamedContext, client_context
 from sim.fleet.errors import FileLimitError
+from sim.fleet.plain import PlainTransport
 
 PER_ADDRESS: Final = 8000  # connections from one source address
 RESERVED_FILES: Final = 64  # descriptors for everything that is not a device's connection
@@ -76,7 +77,10 @@ class Sockets:
     async def open(
         self, protocol: asyncio.BaseProtocol, host: str, port: int, *, tls: bool = False
     ) -> asyncio.Transport:
-        """A connection for `protocol`. Raises `OSError` and, from TLS, `CloudSdkError`."""
+        """A connection for `protocol`. Raises `OSError` and, from TLS, `CloudSdkError`.
+
+        Without TLS, a `BufferedProtocol` gets a `PlainTransport`.
+        """
         context = self._context(host) if tls else None
         family, address = await self._resolve(host, port)
         found = socket.socket(family, socket.SOCK_STREAM)
@@ -86,6 +90,8 @@ class Sockets:
                 found.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
                 found.bind((self._next_source(), 0))
             await self._loop.sock_connect(found, address)
+            if context is None and isinstance(protocol, asyncio.BufferedProtocol):
+                return PlainTransport(self._loop, found, protocol)
             transport, _ = await self._loop.create_connection(
                 lambda: protocol,
                 sock=found,

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from cloudsdk import events as ev
 from cloudsdk.limits import Limits
@@ -88,8 +88,7 @@ class TcpLink(asyncio.Protocol):
     # --- the connection -----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), READ_SIZE):

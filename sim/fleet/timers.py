@@ -18,12 +18,12 @@ class TimerOwner(Protocol):
 
 
 class Timer:
-    """One timer; `wheel` methods set and stop it."""
+    """One timer; the methods of the wheel start and stop it."""
 
     __slots__ = ("due", "name", "owner", "tick")
 
     def __init__(self, owner: TimerOwner, name: str) -> None:
-        self.owner = owner
+        self.owner: TimerOwner | None = owner
         self.name = name
         self.due = math.inf  # seconds on the loop's clock
         self.tick = _IDLE  # that it is queued for
@@ -45,8 +45,9 @@ class TimerWheel:
         self._queue(timer)
 
     def stop(self, timer: Timer) -> None:
-        """Not before it is started again."""
+        """For good; the owner is let go, although the timer stays queued."""
         timer.due = math.inf
+        timer.owner = None
 
     def close(self) -> None:
         """No timer fires any more."""
@@ -84,11 +85,12 @@ class TimerWheel:
                 if timer.tick != tick:
                     continue  # it was set again for earlier
                 timer.tick = _IDLE
-                if timer.due == math.inf:
+                owner = timer.owner
+                if owner is None or timer.due == math.inf:
                     continue
                 if math.ceil(timer.due / TICK) > tick:
                     self._queue(timer)
                     continue
                 timer.due = math.inf
-                timer.owner.timer_fired(timer.name)
+                owner.timer_fired(timer.name)
         self._wait()
