@@ -49,6 +49,8 @@ _MQTT_SILENCE: Final = "mqtt-silence"
 
 OTA_LIBRARY_VERSION: Final = "0.1.3"
 _DEFAULT_LIMITS: Final = Limits()
+_LAST: Final = (ev.Reset, ev.GiveUp, ev.Crash)  # effects that nothing follows
+_ANSWERED: Final = ev.StopTimer(_MQTT_ANSWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +255,7 @@ class Session:
         if self._effects is None:
             self._effects = []
         self._effects.append(effect)
-        self._over = isinstance(effect, ev.Reset | ev.GiveUp | ev.Crash)
+        self._over = isinstance(effect, _LAST)
 
     # --- start and activation (1) -------------------------------------------------------------------
 
@@ -469,13 +471,13 @@ class Session:
         """Something arrived: the connection is alive. Before SUBACK only that counts."""
         if not self.online:
             return
-        self._emit(ev.StopTimer(_MQTT_ANSWER))
+        self._emit(_ANSWERED)
         self._emit(ev.StartTimer(_MQTT_SILENCE, self._limits.mqtt_silence))
 
     def _lose_mqtt(self) -> None:
         self.online = False
         self._text(console.error("cld.mqtt", "MQTT connection is disconnect!"))
-        self._emit(ev.StopTimer(_MQTT_ANSWER))
+        self._emit(_ANSWERED)
         self._emit(ev.StopTimer(_MQTT_SILENCE))
         self._emit(ev.StartTimer(_MQTT_RECONNECT, self._mqtt_pause.fail()))
 
