@@ -28,6 +28,7 @@ _BOOT: Final = "boot"  # timer
 _ACTIVATION: Final = "activation"  # the request of that name
 _REPORTS: Final = "/ota"  # end of the topic of version reports
 _UNTOLD: Final = -1  # progress of a download whose begin is not told yet
+_NO_ANSWER: Final = "MQTT gave no answer"
 MAX_CAUSES: Final = 100  # different ones that are counted; a cloud's words are among them
 MAX_CAUSE: Final = 200  # characters
 
@@ -75,7 +76,6 @@ class FleetDevice:
         "_connections",
         "_engine",
         "_failures",
-        "_flash",
         "_http",
         "_mqtt",
         "_port",
@@ -86,6 +86,7 @@ class FleetDevice:
         "_since",
         "_task_since",
         "_timers",
+        "flash",
         "phase",
     )
 
@@ -94,7 +95,7 @@ class FleetDevice:
         self._engine = engine
         self._port = port
         port.device = self
-        self._flash = DeviceFlash(engine.base)
+        self.flash = DeviceFlash(engine.base)
         self._session: Session | None = None
         self._mqtt: MqttLink | None = None
         self._http: list[HttpExchange] | None = None
@@ -133,7 +134,7 @@ class FleetDevice:
             self._enter(Phase.OFF)
 
     def _boot(self) -> None:
-        result, text = self._flash.boot()
+        result, text = self.flash.boot()
         self._boots += 1
         self._print(text)
         if result.outcome is not BootOutcome.JUMP:
@@ -167,7 +168,7 @@ class FleetDevice:
         self._failures = 0
         self._session = Session(
             port,
-            Storage(self._flash, self._flash),
+            Storage(self.flash, self.flash),
             profile=engine.profile,
             limits=engine.limits,
             shell=engine.make_shell(port) if engine.make_shell is not None else None,
@@ -185,6 +186,8 @@ class FleetDevice:
 
     def mqtt_event(self, link: MqttLink, event: ev.Event) -> None:
         if link is self._mqtt:
+            if type(event) is ev.MqttRefused:
+                self._drop_mqtt()
             self._engine.metrics.received += type(event) is ev.MqttMessage
             self._handle(event)
 
@@ -252,8 +255,8 @@ class FleetDevice:
                 if tenths > self._progress:
                     self._progress = tenths
                     self._tell(Kind.PROGRESS, f"{min(100, 10 * tenths)}")
-        elif self._flash.awake and session.activated:
-            self._flash.rest()
+        elif self.flash.awake and session.activated:
+            self.flash.rest()
 
     # --- downloads, told by the port ----------------------------------------------------------------
 
@@ -316,6 +319,8 @@ class FleetDevice:
             self._mqtt.ping()
 
     def _on_mqtt_drop(self, _effect: ev.MqttDrop) -> None:
+        if self._mqtt is not None and self.phase is Phase.CONNECTING:
+            self._fail(_NO_ANSWER)
         self._drop_mqtt()
 
     def _on_tcp_open(self, effect: ev.TcpOpen) -> None:
@@ -430,7 +435,7 @@ def _cause(event: ev.Event) -> str:
             return f"MQTT unreachable: {reason}"
         case ev.MqttLost(reason):
             return f"MQTT lost: {reason}"
-    return "MQTT gave no answer"
+    return _NO_ANSWER
 
 
 _CARRY_OUT: Final[dict[type, Callable[[FleetDevice, Any], None]]] = {

@@ -239,18 +239,18 @@ class BoardBase:
 class DeviceFlash:
     """Partitions and ENV of one device. Implements `cloudsdk.fal.PartitionTable` and `cloudsdk.env.Env`."""
 
-    __slots__ = ("_base", "_board", "_env", "pages")
+    __slots__ = ("_board", "_env", "base", "pages")
 
     def __init__(self, base: BoardBase) -> None:
         self.pages: Pages = {}
-        self._base = base
+        self.base = base
         self._board: Board | None = None
         self._env: EasyFlashEnv | None = None
 
     def boot(self) -> tuple[BootResult, str]:
         """Power on or reset: the bootloader's outcome and console text. What was in RAM is gone."""
         self._board = self._env = None
-        return self._base.boot(self.pages)
+        return self.base.boot(self.pages)
 
     @property
     def awake(self) -> bool:
@@ -270,7 +270,7 @@ class DeviceFlash:
     @property
     def _awake(self) -> Board:
         if self._board is None:
-            self._board = self._base.board(self.pages)
+            self._board = self.base.board(self.pages)
         return self._board
 
     # --- ENV ----------------------------------------------------------------------------------------

@@ -133,6 +133,11 @@ class Fleet:
                 await asyncio.sleep(0)  # the connections close
         return summary
 
+    @property
+    def devices(self) -> Sequence[FleetDevice]:
+        """Those that were switched on, in the order of the populations."""
+        return self._devices
+
     def stop(self) -> None:
         """End `run` soon."""
         self._stop.set()
