@@ -157,7 +157,7 @@ async def serve(size: int, certificate: Path | None, key: Path | None) -> None:
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     mqtt = await loop.create_server(lambda: Mqtt(sink), "127.0.0.1", 0, backlog=4096, ssl=context)
     http = await loop.create_server(lambda: Http(sink), "127.0.0.1", 0, backlog=4096)

@@ -17,7 +17,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 #: What answers an activation, by serial number.
 HTTP = {
     "SILENT": b"",
-    "GARBAGE": b"\x00\xff" * 300,
+    "GARBAGE": b"\x00\xff" * 300 + b"\r\n\r\n",
     "ENDLESS-HEAD": HEAD + b"X: " + b"y" * 50_000,
     "LYING-LENGTH": HEAD + b"Content-Length: -7\r\n\r\n{}",
     "HUGE-BODY": HEAD + b"Content-Length: 999999999\r\n\r\n" + b" " * 300_000,
