@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/fleet.py [--json] [--only NAME] [--large] [--rivals PYTHON]
 
 Every contestant has a process, the cloud another (benchmarks/fleet_sink.py). Memory is what the process
-grows by between 5 % of its devices and all of them. Processor time is that of one exchange: a question of the cloud,
-the version report at QoS 1, its PUBACK. Compare rows of one run: the machine counts in each of them.
+grows by between 5 % of its devices and all of them. Processor time is that of one exchange: a question of
+the cloud, the version report at QoS 1, its PUBACK. Compare rows of one run: the machine counts in each.
 """
 
 import argparse

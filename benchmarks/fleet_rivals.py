@@ -102,13 +102,17 @@ class Bare(asyncio.Protocol):
         transport.write(self.connect)
 
     def data_received(self, data: bytes) -> None:
-        if data[0] == 0x20:
-            self.transport.write(self.subscribe)
-        elif data[0] == 0x90:
-            self.transport.write(self.hello)
-            Bare.online += 1
-        elif data[0] == 0x30:
-            self.transport.write(self.answer)
+        start = 0
+        while start < len(data):  # the cloud's packets are short, and come whole
+            kind = data[start]
+            if kind == 0x20:
+                self.transport.write(self.subscribe)
+            elif kind == 0x90:
+                self.transport.write(self.hello)
+                Bare.online += 1
+            elif kind == 0x30:
+                self.transport.write(self.answer)
+            start += data[start + 1] + 2
 
 
 async def bare(port: int, count: int) -> None:
