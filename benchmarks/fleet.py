@@ -11,16 +11,21 @@ import argparse
 import asyncio
 import contextlib
 import json
+import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from fleet_rivals import PRODUCT, start_measure
 
+from cloudsdk.tls import TlsSettings
+from sim.certs import CertificatePlan, MadeCertificates, make_certificates
 from sim.fleet.events import Phase
 from sim.fleet.fleet import Fleet, FleetConfig
 from sim.fleet.identities import Population, numbered
@@ -28,7 +33,8 @@ from sim.fleet.ramps import Linear
 
 HERE: Final = Path(__file__).parent
 KEY: Final = "d1234567-89ab-4cde-9f01-23456789abcd"
-EXCHANGES: Final = 20_000  # measured of each contestant
+PATIENCE: Final = 120  # seconds for one line of a process
+EXCHANGES: Final = 10_000  # measured of each contestant
 ROUNDS: Final = 2  # the better one counts
 
 
@@ -38,12 +44,15 @@ class Contestant:
     count: int
     rival: str = ""  # of fleet_rivals.py; else our fleet
     loop: str = "asyncio"
+    tls: bool = False
 
 
 CONTESTANTS: Final = (
     Contestant("bare protocol, canned bytes", 2000, "bare"),
     Contestant("cloudsim fleet", 2000),
     Contestant("cloudsim fleet, uvloop", 2000, loop="uvloop"),
+    Contestant("cloudsim fleet, TLS", 1000, tls=True),
+    Contestant("cloudsim fleet, TLS, uvloop", 1000, loop="uvloop", tls=True),
     Contestant("paho, one selectors loop", 2000, "paho-selectors"),
     Contestant("paho, a thread per client", 300, "paho-threads"),
     Contestant("aiomqtt", 1000, "aiomqtt"),
@@ -73,7 +82,8 @@ def lines(*command: str) -> Iterator[subprocess.Popen[str]]:
 
 def answer(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    return process.stdout.readline()
+    ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+    return process.stdout.readline() if ready else ""
 
 
 def ask(process: subprocess.Popen[str], line: str) -> dict[str, Any]:
@@ -84,14 +94,16 @@ def ask(process: subprocess.Popen[str], line: str) -> dict[str, Any]:
     return found
 
 
-def run(contestant: Contestant, python: str) -> dict[str, Any]:
+def run(contestant: Contestant, python: str, tls: MadeCertificates) -> dict[str, Any]:
     row: dict[str, Any] = {"name": contestant.name, "devices": contestant.count}
-    with sink() as (cloud, ports):
+    server = ("--certificate", str(tls.server.certificate), "--key", str(tls.server.key))
+    with sink("--size", "1000", *(server if contestant.tls else ())) as (cloud, ports):
         if contestant.rival:
             command = [python, str(HERE / "fleet_rivals.py"), contestant.rival]
         else:
             command = [sys.executable, __file__, "--fleet", "--loop", contestant.loop]
             command += ["--http", str(ports["http"])]
+            command += ["--ca", str(tls.ca.certificate)] if contestant.tls else []
         command += ["--port", str(ports["mqtt"]), "--count", str(contestant.count)]
         with lines(*command) as process:
             line = answer(process)
@@ -133,12 +145,13 @@ def campaign(count: int, size: int) -> dict[str, Any]:
     }
 
 
-async def our_fleet(http: int, mqtt: int, count: int) -> None:
+async def our_fleet(http: int, mqtt: int, count: int, ca: str) -> None:
     config = FleetConfig(
         [Population(PRODUCT, numbered("LOAD######", count))],
         {PRODUCT: KEY},
         f"http://127.0.0.1:{http}",
-        f"mqtt://127.0.0.1:{mqtt}",
+        f"{'mqtts' if ca else 'mqtt'}://127.0.0.1:{mqtt}",
+        tls=TlsSettings(ca=Path(ca) if ca else None),
         ramp=Linear(500),
         boot_time=0.1,
     )
@@ -168,9 +181,10 @@ def main() -> None:
     for hidden in ("--http", "--port", "--count"):
         parser.add_argument(hidden, type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--loop", default="asyncio", help=argparse.SUPPRESS)
+    parser.add_argument("--ca", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.fleet:
-        main_of_fleet = our_fleet(options.http, options.port, options.count)
+        main_of_fleet = our_fleet(options.http, options.port, options.count, options.ca)
         if options.loop == "uvloop":
             import uvloop
 
@@ -180,9 +194,12 @@ def main() -> None:
         return
     wanted = [each for each in (*CONTESTANTS, *(LARGE if options.large else ())) if options.only in each.name]
     rows = []
-    for each in wanted:
-        rows.append(run(each, options.rivals))
-        print(rows[-1], file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        today = datetime.now(UTC).replace(tzinfo=None)
+        tls = make_certificates(Path(folder), CertificatePlan(), today)
+        for each in wanted:
+            rows.append(run(each, options.rivals, tls))
+            print(rows[-1], file=sys.stderr)
     upgrade = campaign(100, 1_000_000) if not options.only else {}
     if options.json:
         print(json.dumps({"clients": rows, "campaign": upgrade, "at": time.time()}, indent=2))

@@ -177,6 +177,8 @@ def paho_selectors(port: int, count: int) -> None:
             selector.register(device.client.socket(), selectors.EVENT_READ, device.client)
         for key, _ in selector.select(1 / RATE):
             key.data.loop_read()
+            if key.data.want_write():
+                key.data.loop_write()
 
 
 # --- aiomqtt, Locust ------------------------------------------------------------------------------------

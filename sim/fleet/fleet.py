@@ -70,6 +70,12 @@ class FleetConfig:
         """Devices of all populations."""
         return sum(len(population.serial_numbers) for population in self.populations)
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether any of it goes over TLS."""
+        port = next(self.ports())
+        return port.mqtt_address.tls or port.activation_url.startswith("https:")
+
     def ports(self) -> Iterator[FleetPort]:
         """A new port for each device."""
         policy, url = UpgradePolicy(), self.activation_url
@@ -100,7 +106,7 @@ class Fleet:
         loop = asyncio.get_running_loop()
         http = http_connections(config.count)
         base = BoardBase.make(load_board(config.board), config.app_version, config.keys)
-        if config.profile.has_tls:
+        if config.is_secure:
             small_tls_buffers()
         engine = Engine(
             loop,

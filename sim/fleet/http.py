@@ -102,8 +102,6 @@ class HttpExchange(asyncio.BufferedProtocol):
             transport.write(request)
             self._wheel.start(self._timer, self._limits.http_timeout)
             location = await self._done
-            if secure:
-                self._sockets.keep_session(transport, host)
             return urljoin(url, location) if location is not None else None
         finally:
             self._wheel.stop(self._timer)

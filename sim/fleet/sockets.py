@@ -26,6 +26,7 @@ _HTTP_LEAST: Final = 64
 _FIRST_SOURCE: Final = int(ipaddress.IPv4Address("127.1.0.1"))
 _SOURCES: Final = 250  # addresses; the last bytes stay below 255
 _BIND_ADDRESS_NO_PORT: Final = 24  # IP_BIND_ADDRESS_NO_PORT of ip(7): the port is chosen by the destination
+_TICKET_TIME: Final = 0.2  # seconds until the server has sent its ticket
 _TLS_READ: Final = 16 * 1024  # bytes that TLS reads at a time: one record
 
 
@@ -61,14 +62,14 @@ class _Context(NamedContext):
 
 
 class Sockets:
-    """Opens connections for one fleet. `close` gives up what TLS keeps."""
+    """Opens the connections of one fleet."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tls: TlsSettings | None, http: int) -> None:
         self.http = asyncio.Semaphore(http)
         self.consoles = CONSOLES  # that may still be opened
         self._loop = loop
         self._tls = tls
-        self._contexts: dict[str, _Context] = {}  # by host
+        self._contexts: dict[tuple[str, int], _Context] = {}  # by host and port
         self._addresses: dict[tuple[str, int], tuple[socket.AddressFamily, Any]] = {}
         self._opened = 0
         self._sources = _source_addresses()
@@ -81,7 +82,7 @@ class Sockets:
 
         Without TLS, a `BufferedProtocol` gets a `PlainTransport`.
         """
-        context = self._context(host) if tls else None
+        context = self._context(host, port) if tls else None
         family, address = await self._resolve(host, port)
         found = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -101,21 +102,22 @@ class Sockets:
         except BaseException:
             found.close()
             raise
+        if context is not None and context.session is None:
+            self._loop.call_later(_TICKET_TIME, self._keep_session, context, transport)
         return transport
 
-    def keep_session(self, transport: asyncio.Transport, host: str) -> None:
-        """Let later connections to `host` resume the TLS session of this one, which has received data."""
-        context = self._contexts.get(host)
-        if context is not None and context.session is None:
-            tls = transport.get_extra_info("ssl_object")
-            context.session = tls.session if tls is not None else None
+    def _keep_session(self, context: _Context, transport: asyncio.Transport) -> None:
+        """Let later connections resume the session of this one: its ticket has come by now."""
+        tls = transport.get_extra_info("ssl_object")
+        if context.session is None and tls is not None:
+            context.session = tls.session
 
-    def _context(self, host: str) -> _Context:
+    def _context(self, host: str, port: int) -> _Context:
         if self._tls is None:
             raise TlsUnsupportedError(f"no TLS with {host}: this firmware has none")
-        if host not in self._contexts:
-            self._contexts[host] = client_context(self._tls, host, _Context)
-        return self._contexts[host]
+        if (host, port) not in self._contexts:
+            self._contexts[(host, port)] = client_context(self._tls, host, _Context)
+        return self._contexts[(host, port)]
 
     async def _resolve(self, host: str, port: int) -> tuple[socket.AddressFamily, Any]:
         """The first address of a name, which is asked for once."""
