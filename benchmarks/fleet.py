@@ -99,7 +99,7 @@ def run(contestant: Contestant, python: str, tls: MadeCertificates) -> dict[str,
     server = ("--certificate", str(tls.server.certificate), "--key", str(tls.server.key))
     with sink("--size", "1000", *(server if contestant.tls else ())) as (cloud, ports):
         if contestant.rival:
-            command = [python, str(HERE / "fleet_rivals.py"), contestant.rival]
+            command = [python, "-W", "ignore", str(HERE / "fleet_rivals.py"), contestant.rival]
         else:
             command = [sys.executable, __file__, "--fleet", "--loop", contestant.loop]
             command += ["--http", str(ports["http"])]

@@ -156,8 +156,10 @@ class PahoDevice:
 
 def paho_threads(port: int, count: int) -> None:
     start_measure(count, lambda: PahoDevice.online)
-    devices = [PahoDevice(number) for number in range(count)]
-    for device in devices:
+    devices = []
+    for number in range(count):
+        device = PahoDevice(number)
+        devices.append(device)
         device.client.connect("127.0.0.1", port, keepalive=30)
         device.client.loop_start()
         time.sleep(1 / RATE)
@@ -167,12 +169,12 @@ def paho_threads(port: int, count: int) -> None:
 def paho_selectors(port: int, count: int) -> None:
     start_measure(count, lambda: PahoDevice.online)
     selector = selectors.DefaultSelector()
-    waiting = [PahoDevice(number) for number in range(count)][::-1]
+    waiting = list(range(count))
     due = time.monotonic()
     while True:
         if waiting and time.monotonic() >= due:
             due += 1 / RATE
-            device = waiting.pop()
+            device = PahoDevice(waiting.pop())
             device.client.connect("127.0.0.1", port, keepalive=30)
             selector.register(device.client.socket(), selectors.EVENT_READ, device.client)
         for key, _ in selector.select(1 / RATE):

@@ -853,22 +853,23 @@ class Session:
             self._emit(ev.Reset())
 
 
+# Calls by name, so that a subclass may override what they lead to.
 _HANDLERS: Final[dict[int, Callable[[Session, Received], bool]]] = {
-    DataPoint.VERSION_QUERY: Session._on_version_query,
-    DataPoint.OTA_TASK: Session._on_task,
-    DataPoint.LOG_SWITCH: Session._on_log_switch,
-    DataPoint.LOG_SERVER: Session._on_log_server,
-    DataPoint.SHELL_SERVER: Session._on_shell_server,
+    DataPoint.VERSION_QUERY: lambda session, element: session._on_version_query(element),
+    DataPoint.OTA_TASK: lambda session, element: session._on_task(element),
+    DataPoint.LOG_SWITCH: lambda session, element: session._on_log_switch(element),
+    DataPoint.LOG_SERVER: lambda session, element: session._on_log_server(element),
+    DataPoint.SHELL_SERVER: lambda session, element: session._on_shell_server(element),
 }
 _TIMERS: Final[dict[str, Callable[[Session], None]]] = {
-    _ACTIVATION_RETRY: Session._network_thread,
-    _ACTIVATION_DEADLINE: Session._activation_timeout,
-    _DOWNLOAD_RETRY: Session._retry_download,
-    _DOWNLOAD_STALL: Session._check_progress,
-    _UPGRADE_ASK: Session._ask_again,
-    _MQTT_RECONNECT: Session._connect_mqtt,
-    _MQTT_ANSWER: Session._no_answer,
-    _MQTT_SILENCE: Session._ping,
+    _ACTIVATION_RETRY: lambda session: session._network_thread(),
+    _ACTIVATION_DEADLINE: lambda session: session._activation_timeout(),
+    _DOWNLOAD_RETRY: lambda session: session._retry_download(),
+    _DOWNLOAD_STALL: lambda session: session._check_progress(),
+    _UPGRADE_ASK: lambda session: session._ask_again(),
+    _MQTT_RECONNECT: lambda session: session._connect_mqtt(),
+    _MQTT_ANSWER: lambda session: session._no_answer(),
+    _MQTT_SILENCE: lambda session: session._ping(),
     KEY_RETRY: lambda session: session._web_shell.retry(),
     SHELL_PAUSE: lambda session: session._console.resume(),
 }
