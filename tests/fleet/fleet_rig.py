@@ -114,6 +114,7 @@ class ScriptedCloud:
     package: bytes = field(default_factory=app_package)
     http: list[bytes] = field(default_factory=list)
     mqtt: list[list[bytes]] = field(default_factory=list)
+    reports: int = 1  # of the task's version until the device has no more to say
     tasked: bool = False
 
     def __post_init__(self) -> None:
@@ -125,8 +126,9 @@ class ScriptedCloud:
 
     @property
     def done(self) -> bool:
-        """Whether the device has reported the task's version."""
-        return any(TASK_VERSION.encode() in packet[-30:] for packets in self.mqtt for packet in packets)
+        """Whether the device has reported the task's version, as often as it will."""
+        version = TASK_VERSION.encode()
+        return sum(version in each[-30:] for packets in self.mqtt for each in packets) == self.reports
 
     def forget(self) -> None:
         """Begin anew, at the same addresses."""

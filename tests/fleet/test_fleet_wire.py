@@ -64,7 +64,7 @@ def of_a_fleet(profile: Profile, cloud: ScriptedCloud) -> Record:
 
 
 def compare(profile: Profile) -> None:
-    cloud = ScriptedCloud()
+    cloud = ScriptedCloud(reports=1 if profile.one_publish_per_packet else 2)
     one = single(profile, cloud)
     cloud.forget()  # at the same address: the ENV keeps a digest of the URL
     other = of_a_fleet(profile, cloud)
