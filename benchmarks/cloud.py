@@ -3,10 +3,10 @@
     .venv/bin/python benchmarks/cloud.py [--devices N] [--database URL] [--broker mosquitto] [--json]
 
 The cloud is `cloudsim cloud serve` in a process of its own, the fleet (`cloud_fleet.py`) another one.
-`online` is the time from the start of the fleet until all devices have reported their version, `campaign` from
-the creation of the task until all have downloaded 64 KiB and reported its version. `lag` is how late the event
-loop of the cloud woke up, the bound that 99 % kept. Activations and firmware are compared with bare Starlette
-routes that answer with as many bytes. A database given by URL must be empty.
+`online` is the time from the start of the fleet until all devices have reported their version, `campaign`
+from the creation of the task until all have downloaded 64 KiB and reported its version. `lag` is how late the
+event loop of the cloud woke up, the bound that 99 % kept. Activations and firmware are compared with bare
+Starlette routes that answer with as many bytes. A database given by URL must be empty.
 """
 
 import argparse

@@ -8,6 +8,8 @@ class Backoff:
     counts the attempts since the last success.
     """
 
+    __slots__ = ("_constant", "_first", "_longest", "failures")
+
     def __init__(self, first: float, longest: float, *, constant: bool) -> None:
         self.failures = 0
         self._first = first

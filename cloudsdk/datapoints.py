@@ -1,9 +1,9 @@
 """Data points: the codes, the envelope, and typed messages both ways (cloudsdk-protocol 0, 2.2, 2.4)."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from cloudsdk.cjson import Json, integer, member, number, parse
@@ -24,6 +24,8 @@ class DataPoint(IntEnum):
     SHELL_SERVER = 1025
 
 
+_SHORT: Final = 256  # bytes of a message that is worth to be remembered
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _CHANNEL: Final = {DataPoint.ONLINE: "system", DataPoint.VERSION: "ota", DataPoint.LOG_STATE: "log"}
 
 
@@ -45,8 +47,8 @@ class Topics:
 
 def envelope(device_id: str, dp: DataPoint, value: Json) -> bytes:
     """One published message: compact JSON, members in the original's order, exactly one data point."""
-    message = {"device": device_id, "vendor": VENDOR, "data": [{"DP": int(dp), "value": value}]}
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+    device, content = _ENCODE(device_id), _ENCODE(value)
+    return f'{{"device":{device},"vendor":"{VENDOR}","data":[{{"DP":{dp:d},"value":{content}}}]}}'.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +60,30 @@ class Received:
     has_value: bool
 
 
-def received(payload: bytes) -> Iterator[Received]:
+def received(payload: bytes) -> tuple[Received, ...]:
     """The elements of a message to the device, in order. Raises `JsonError` if it is not JSON.
 
     An element without a numeric DP inherits the one before it; with none before, it is skipped, as is
     everything when `data` is missing or is not an array (2.4).
     """
+    return _recalled(payload) if len(payload) <= _SHORT else _elements(payload)
+
+
+def _elements(payload: bytes) -> tuple[Received, ...]:
     data = member(parse(payload), "data")
     dp: int | None = None
+    elements = []
     for element in data if isinstance(data, list) else ():
         code = integer(member(element, "DP"))
         if code is not None:
             dp = code
         if dp is not None:
             has_value = isinstance(element, dict) and "value" in element
-            yield Received(dp, member(element, "value"), has_value)
+            elements.append(Received(dp, member(element, "value"), has_value))
+    return tuple(elements)
+
+
+_recalled: Final = lru_cache(maxsize=64)(_elements)  # a cloud asks all its devices the same
 
 
 def is_on(value: Json) -> bool:

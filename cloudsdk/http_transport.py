@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 
 READ_SIZE: Final = 1024  # bytes per event at most, the original's receive buffer
 AHEAD: Final = 64  # events of one request that may wait to be handled
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_REDIRECTS: Final = (301, 302)
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+REDIRECTS: Final = (301, 302)
 
 HttpEvent = HttpOpened | HttpData | HttpEnded | HttpFailed | ConsoleOutput
 
@@ -61,7 +61,7 @@ class _RoutedAdapter(HTTPAdapter):
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
     ) -> tuple[Any, Any]:
         place, options = super().build_connection_pool_key_attributes(request, verify, cert)
-        port = place["port"] or _DEFAULT_PORTS[place["scheme"]]
+        port = place["port"] or DEFAULT_PORTS[place["scheme"]]
         try:
             place["host"], place["port"] = self._route(Link.HTTP, place["host"], port)
         except OSError as exc:
@@ -152,7 +152,7 @@ class HttpExchange(threading.Thread):
                 prepared, stream=True, timeout=self._limits.http_timeout, allow_redirects=False
             )
             location = response.headers.get("Location")
-            if response.status_code not in _REDIRECTS or not location:
+            if response.status_code not in REDIRECTS or not location:
                 return response
             response.close()
             session.close()  # one connection per request: the server may be closing a kept one right now

@@ -5,6 +5,7 @@ synchronous ports; sockets, threads and the clock live in a runtime such as `clo
 asked for with `StartTimer`, so the core needs no clock of its own.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -47,6 +48,9 @@ _MQTT_ANSWER: Final = "mqtt-answer"
 _MQTT_SILENCE: Final = "mqtt-silence"
 
 OTA_LIBRARY_VERSION: Final = "0.1.3"
+_DEFAULT_LIMITS: Final = Limits()
+_LAST: Final = (ev.Reset, ev.GiveUp, ev.Crash)  # effects that nothing follows
+_ANSWERED: Final = ev.StopTimer(_MQTT_ANSWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,49 @@ def application_ota(partitions: PartitionTable, write: Callable[[str], None]) ->
 
 class Session:
     """One device's CloudSDK from `rt_cld_sdk_init` to the next reset."""
+
+    __slots__ = (
+        "__weakref__",
+        "_activating",
+        "_activation_body",
+        "_activation_pause",
+        "_asked",
+        "_asking",
+        "_best_position",
+        "_console",
+        "_credentials",
+        "_download",
+        "_download_number",
+        "_download_opened",
+        "_download_pause",
+        "_effects",
+        "_env",
+        "_last_answer",
+        "_limits",
+        "_made_web_log",
+        "_made_web_shell",
+        "_make_download",
+        "_mqtt_pause",
+        "_ota",
+        "_over",
+        "_partitions",
+        "_password",
+        "_port",
+        "_profile",
+        "_published",
+        "_stall_position",
+        "_started",
+        "_task",
+        "_topics",
+        "_tried",
+        "_unchanged",
+        "_user",
+        "_version",
+        "activated",
+        "activation_failures",
+        "last_activation_error",
+        "online",
+    )
 
     def __init__(
         self,
@@ -84,22 +131,18 @@ class Session:
         self._partitions = storage.partitions
         self._env = storage.env
         self._profile = profile
-        self._limits = limits or Limits()
-        self._effects: list[ev.Effect] = []
+        self._limits = limits = limits or _DEFAULT_LIMITS
+        self._effects: list[ev.Effect] | None = None  # while an event is handled
         self._over = False  # reset, crashed or given up: nothing is done any more
         self._console = Console(self._emit, shell)
-        self._text = self._console.print
-        surroundings = Surroundings(
-            self._console, profile, self._limits, self._emit, self._server_key, self._publish_log_state
-        )
-        self._web_shell = WebShell(surroundings)
-        self._web_log = WebLog(surroundings)
+        self._made_web_shell: WebShell | None = None  # most devices never need one
+        self._made_web_log: WebLog | None = None
         self._ota = make_ota(storage.partitions, self._text)
         self._make_download = make_download
         self._published = 0
         self._started = False
         self._activating = False
-        self._activation_body = bytearray()
+        self._activation_body: bytearray | None = None  # while it comes
         self._credentials: Credentials | None = None
         self._user = ""
         self._password = ""
@@ -114,45 +157,29 @@ class Session:
         self._tried: Attempts | None = None
         self._last_answer: OtaTask | None = None  # the task that came last, taken or refused
         self._unchanged = 0  # times in a row that it changed nothing
-        limits, constant = self._limits, profile.retries_forever
+        constant = profile.retries_forever
         self._activation_pause = Backoff(limits.activation_retry, limits.retry_longest, constant=constant)
         self._mqtt_pause = Backoff(limits.mqtt_reconnect, limits.mqtt_reconnect_longest, constant=constant)
         self._download_pause = Backoff(limits.download_retry, limits.retry_longest, constant=constant)
         self._asking = False  # the timer of an offer that waits runs
         self._asked = ""  # what was last printed about an offer that waits
-        self._handlers: dict[int, Callable[[Received], bool]] = {
-            DataPoint.VERSION_QUERY: self._on_version_query,
-            DataPoint.OTA_TASK: self._on_task,
-            DataPoint.LOG_SWITCH: self._on_log_switch,
-            DataPoint.LOG_SERVER: self._on_log_server,
-            DataPoint.SHELL_SERVER: self._on_shell_server,
-        }
-        self._timers: dict[str, Callable[[], None]] = {
-            _ACTIVATION_RETRY: self._network_thread,
-            _ACTIVATION_DEADLINE: self._activation_timeout,
-            _DOWNLOAD_RETRY: self._retry_download,
-            _DOWNLOAD_STALL: self._check_progress,
-            _UPGRADE_ASK: self._ask_again,
-            _MQTT_RECONNECT: self._connect_mqtt,
-            _MQTT_ANSWER: self._no_answer,
-            _MQTT_SILENCE: self._ping,
-            KEY_RETRY: self._web_shell.retry,
-            SHELL_PAUSE: self._console.resume,
-        }
 
     # --- the one entry point ------------------------------------------------------------------------
 
     def handle(self, event: ev.Event) -> list[ev.Effect]:
         """What is to be done because of `event`, in order."""
+        if self._over:
+            return []
         self._effects = []
         self._published = 0
-        if self._over:
-            return self._effects
         match event:
+            case ev.MqttMessage(_, payload):
+                self._heard()
+                self._on_message(payload)
             case ev.Started():
                 self._start()
             case ev.TimerFired(name):
-                self._timers[name]()
+                _TIMERS[name](self)
             case ev.HttpOpened() | ev.HttpData() | ev.HttpEnded() | ev.HttpFailed():
                 if event.request == _ACTIVATION:
                     if self._activating:
@@ -164,9 +191,6 @@ class Session:
                 self._emit(ev.StartTimer(_MQTT_ANSWER, self._limits.mqtt_answer))
             case ev.MqttSubscribed():
                 self._on_subscribed()
-            case ev.MqttMessage(_, payload):
-                self._heard()
-                self._on_message(payload)
             case ev.MqttPong():
                 self._heard()
             case ev.MqttRefused(code):
@@ -178,18 +202,20 @@ class Session:
             case ev.MqttLost():
                 self._lose_mqtt()
             case ev.TcpOpened() | ev.TcpFailed() | ev.TcpData() | ev.TcpClosed():
-                self._web_shell.handle(event)
-                self._web_log.handle(event)
+                for remote in (self._made_web_shell, self._made_web_log):
+                    if remote is not None:
+                        remote.handle(event)
             case ev.ConsoleInput(data):
                 self._console.typed(data)
             case ev.ConsoleOutput(text):
                 self._text(text)
-        return self._effects
+        effects, self._effects = self._effects, None
+        return effects
 
     @property
     def unfinished(self) -> list[ev.Effect]:
         """What the last `handle` had asked for when an exception such as a loss of power cut it short."""
-        return self._effects
+        return self._effects or []
 
     def write(self, text: str | bytes) -> None:
         """Print from inside a port or shell while an event is handled; else, hand in `ConsoleOutput`."""
@@ -205,13 +231,31 @@ class Session:
         names = ["MQTT"] if self.activated else ["cld_network"] if self._started else []
         if self._download is not None:
             names.append("ota_download")
-        return (*names, *self._web_shell.threads, *self._web_log.threads)
+        for remote in (self._made_web_shell, self._made_web_log):
+            if remote is not None:
+                names += remote.threads
+        return tuple(names)
+
+    @property
+    def download(self) -> Download | None:
+        """The download that runs or waits for its next attempt."""
+        return self._download
+
+    @property
+    def version(self) -> str:
+        """The version of the last task that is complete, as it is reported (1.4)."""
+        return self._version
+
+    def _text(self, text: str) -> None:
+        self._console.print(text)
 
     def _emit(self, effect: ev.Effect) -> None:
         if self._over:
             return
+        if self._effects is None:
+            self._effects = []
         self._effects.append(effect)
-        self._over = isinstance(effect, ev.Reset | ev.GiveUp | ev.Crash)
+        self._over = isinstance(effect, _LAST)
 
     # --- start and activation (1) -------------------------------------------------------------------
 
@@ -263,7 +307,7 @@ class Session:
             ("Accept", "*/*"),
         )
         self._activating = True
-        self._activation_body.clear()
+        self._activation_body = bytearray()
         self._emit(ev.HttpRequest(_ACTIVATION, "POST", port.activation_url, headers, body))
         if self._profile.has_deadlines:
             self._emit(ev.StartTimer(_ACTIVATION_DEADLINE, self._limits.activation_deadline))
@@ -276,8 +320,9 @@ class Session:
                     self._text(console.error("web", f"post failed, handle response({status}) error."))
                     self._activation_failed(f"HTTP status {status}", "HTTP response error !")
             case ev.HttpData(_, data):
-                room = self._limits.activation_response - len(self._activation_body)
-                self._activation_body += data[:room]
+                body = self._activation_body or bytearray()
+                room = self._limits.activation_response - len(body)
+                self._activation_body = body + data[:room]
                 if len(data) >= room:
                     self._end_activation()
                     self._activated()
@@ -310,10 +355,11 @@ class Session:
 
     def _activated(self) -> None:
         try:
-            credentials = activation.parse_response(bytes(self._activation_body))
+            credentials = activation.parse_response(bytes(self._activation_body or b""))
         except ActivationError as exc:
             self._activation_failed(str(exc), "cJSON parse error return NULL !")
             return
+        self._activation_body = None
         stored = self._save_env(
             {
                 env.USER: credentials.device_id,
@@ -356,10 +402,12 @@ class Session:
 
     def _start_mqtt(self) -> None:
         self.activated = True
-        self._user, self._password = self._stored(env.USER), self._stored(env.PASSWORD)
+        self._password = self._stored(env.PASSWORD)
         self._credentials = Credentials(self._stored(env.DEVICE_ID), self._stored(env.DEVICE_KEY))
+        user = self._stored(env.USER)
+        self._user = self._device_id if user == self._device_id else user  # one copy
         self._topics = Topics(self._port.product_id, self._device_id)
-        self._version = self._stored_version()
+        self._version = sys.intern(self._stored_version())  # the same for a whole fleet
         self._load_attempts()
         self._text(console.info("cld.mqtt", "CloudSDK MQTT server is startup!"))
         self._connect_mqtt()
@@ -423,13 +471,13 @@ class Session:
         """Something arrived: the connection is alive. Before SUBACK only that counts."""
         if not self.online:
             return
-        self._emit(ev.StopTimer(_MQTT_ANSWER))
+        self._emit(_ANSWERED)
         self._emit(ev.StartTimer(_MQTT_SILENCE, self._limits.mqtt_silence))
 
     def _lose_mqtt(self) -> None:
         self.online = False
         self._text(console.error("cld.mqtt", "MQTT connection is disconnect!"))
-        self._emit(ev.StopTimer(_MQTT_ANSWER))
+        self._emit(_ANSWERED)
         self._emit(ev.StopTimer(_MQTT_SILENCE))
         self._emit(ev.StartTimer(_MQTT_RECONNECT, self._mqtt_pause.fail()))
 
@@ -474,15 +522,15 @@ class Session:
 
     def _on_message(self, payload: bytes) -> None:
         try:
-            elements = list(received(payload))
+            elements = received(payload)
         except JsonError:
             self._text(console.error("cld.mqtt", "MQTT callback failed! cJSON parse error return NULL !"))
             return
         for element in elements:
             if self._over:
                 return
-            handler = self._handlers.get(element.dp)
-            if handler is not None and not handler(element):
+            handler = _HANDLERS.get(element.dp)
+            if handler is not None and not handler(self, element):
                 self._text(
                     console.error("cld.mqtt", f"MQTT callback failed ! data handler DP : {element.dp} .")
                 )
@@ -504,6 +552,29 @@ class Session:
         return True
 
     # --- Web Shell and Web Log (4, 5) ---------------------------------------------------------------
+
+    @property
+    def _web_shell(self) -> WebShell:
+        if self._made_web_shell is None:
+            self._made_web_shell = WebShell(self._surroundings)
+        return self._made_web_shell
+
+    @property
+    def _web_log(self) -> WebLog:
+        if self._made_web_log is None:
+            self._made_web_log = WebLog(self._surroundings)
+        return self._made_web_log
+
+    @property
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            self._console,
+            self._profile,
+            self._limits,
+            self._emit,
+            self._server_key,
+            self._publish_log_state,
+        )
 
     def _on_shell_server(self, element: Received) -> bool:
         if not element.has_value:
@@ -780,3 +851,25 @@ class Session:
     def _end(self, status: OtaStatus) -> None:
         if self._port.ota_end(status):
             self._emit(ev.Reset())
+
+
+# Calls by name, so that a subclass may override what they lead to.
+_HANDLERS: Final[dict[int, Callable[[Session, Received], bool]]] = {
+    DataPoint.VERSION_QUERY: lambda session, element: session._on_version_query(element),
+    DataPoint.OTA_TASK: lambda session, element: session._on_task(element),
+    DataPoint.LOG_SWITCH: lambda session, element: session._on_log_switch(element),
+    DataPoint.LOG_SERVER: lambda session, element: session._on_log_server(element),
+    DataPoint.SHELL_SERVER: lambda session, element: session._on_shell_server(element),
+}
+_TIMERS: Final[dict[str, Callable[[Session], None]]] = {
+    _ACTIVATION_RETRY: lambda session: session._network_thread(),
+    _ACTIVATION_DEADLINE: lambda session: session._activation_timeout(),
+    _DOWNLOAD_RETRY: lambda session: session._retry_download(),
+    _DOWNLOAD_STALL: lambda session: session._check_progress(),
+    _UPGRADE_ASK: lambda session: session._ask_again(),
+    _MQTT_RECONNECT: lambda session: session._connect_mqtt(),
+    _MQTT_ANSWER: lambda session: session._no_answer(),
+    _MQTT_SILENCE: lambda session: session._ping(),
+    KEY_RETRY: lambda session: session._web_shell.retry(),
+    SHELL_PAUSE: lambda session: session._console.resume(),
+}

@@ -2,7 +2,7 @@
 
 import ssl
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from cloudsdk.errors import CloudSdkError
 from cloudsdk.files import open_regular
@@ -44,7 +44,7 @@ class TlsFileError(CloudSdkError):
     exit_status: ClassVar[int] = 2
 
 
-class _NamedContext(ssl.SSLContext):
+class NamedContext(ssl.SSLContext):
     """Asks for and checks one name, whatever address the libraries connect to."""
 
     server_name: str
@@ -53,12 +53,19 @@ class _NamedContext(ssl.SSLContext):
         return super().wrap_socket(sock, *args, **{**options, "server_hostname": self.server_name})
 
 
-def client_context(settings: TlsSettings, host: str) -> ssl.SSLContext:
-    """A context for one connection to `host`, the host of the URL.
+_Context = TypeVar("_Context", bound=NamedContext)
+
+
+def client_context(
+    settings: TlsSettings,
+    host: str,
+    kind: type[_Context] = NamedContext,  # type: ignore[assignment]
+) -> _Context:
+    """A context for connections to `host`, the host of the URL.
 
     Raises `TlsFileError` for files that cannot be read or hold something else.
     """
-    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = kind(ssl.PROTOCOL_TLS_CLIENT)
     context.server_name = settings.server_name or host
     context.check_hostname = settings.check_server_name
     context.minimum_version = _MINIMUM[settings.minimum]

@@ -76,6 +76,19 @@ PURE = (
             "world",
         )
     ),
+    *(
+        f"sim/fleet/{name}.py"
+        for name in (
+            "errors",
+            "events",
+            "flash",
+            "histogram",
+            "http_response",
+            "identities",
+            "metrics",
+            "ramps",
+        )
+    ),
 )
 IMPURE = {
     "asyncio",
@@ -115,6 +128,18 @@ FORBIDDEN = {
     "sim/console.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.application", "sim.board"),
     "sim/virtual": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/demo.py": ("sim.cli",),
+    "sim/fleet": (
+        "sim.application",
+        "sim.cli",
+        "sim.cloud",
+        "sim.console",
+        "sim.demo",
+        "sim.device",
+        "sim.faults",
+        "sim.msh",
+        "sim.offline",
+        "sim.virtual",
+    ),
 }
 
 
@@ -178,9 +203,10 @@ def test_light_commands_need_no_extra() -> None:
         "sim/device.py",
         "sim/offline.py",
         "sim/faults",
+        "sim/fleet",
     ):
         assert not {str(path) for path in modules(room) if violations(path, heavy)}
-    light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "device", "faults", "proxy")
+    light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "device", "faults", "fleet", "proxy")
     cloud = [f"cloud/{path.stem}" for path in ROOT.glob("sim/cli/cloud/*.py")]
     more = ("port_options", "certs", "powercut", "powercut_corpus", "powercut_subject")
     for name in (*light, *board, *cloud, *more):

@@ -225,7 +225,7 @@ class Decoder:
 
     def __init__(self, max_packet_size: int) -> None:
         self._max_packet_size = max_packet_size
-        self._partial: bytearray | None = None
+        self._partial: bytearray | None = None  # most feeds end with a packet
         self._needed = 0  # bytes of `_partial` before another look is worth it
         self._broken = False
         # A peer repeats few topics: the last one is not decoded and checked again.

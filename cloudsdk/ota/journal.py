@@ -143,13 +143,17 @@ class Journal:
         end = offset + len(data)
         first = offset // self.step
         last = -(-end // self.step) if end == self._total else end // self.step
-        for index in range(first, last):
-            self._use(self._first_cell + index * self._cell)
+        if first < last:
+            self._use(self._first_cell + first * self._cell, last - first)
 
-    def _use(self, cell: int) -> None:
-        """Program a cell, unless it is: parts with error correction take no second time."""
-        if is_blank(self._partition.read(self._record + cell, self._cell)):
-            self._partition.write(self._record + cell, bytes(self._cell))
+    def _use(self, cell: int, count: int = 1) -> None:
+        """Program `count` cells, unless they are: parts with error correction take no second time."""
+        length = count * self._cell
+        if is_blank(self._partition.read(self._record + cell, length)):
+            self._partition.write(self._record + cell, bytes(length))
+        elif count > 1:
+            for each in range(cell, cell + length, self._cell):
+                self._use(each)
 
     def clear_unconfirmed(self, offset: int) -> None:
         """Make the bytes from the break point on programmable again: a torn write may have left some."""

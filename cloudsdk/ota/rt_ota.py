@@ -59,6 +59,8 @@ def survives(header: RblHeader, size: int) -> bool:
 class RtOta:
     """Header and verification functions on a partition table; every line goes to `write`."""
 
+    __slots__ = ("_initialised", "_partitions", "_version", "_write")
+
     def __init__(self, partitions: PartitionTable, write: Callable[[str], None], *, version: str) -> None:
         self._partitions = partitions
         self._write = write

@@ -12,6 +12,7 @@ from cloudsdk.events import ConsoleText, StartTimer
 
 LOCAL_CONSOLE: Final = "uart1"
 SHELL_PAUSE: Final = "shell-pause"  # timer
+_ENCODING: Final = "utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ class NoShell:
         return ()
 
 
+_NO_SHELL: Final = NoShell()
+_NO_OUTPUT: Final[Iterator[bytes | Pause]] = iter(())
+
+
 class ConsoleDevice(Protocol):
     """A character device the console can be set to."""
 
@@ -64,28 +69,41 @@ class ConsoleDevice(Protocol):
 class SerialPort:
     """The board's own console."""
 
+    __slots__ = ("_decoder", "_emit")
+
     name = LOCAL_CONSOLE
     takes_local_input = True
 
     def __init__(self, emit: Callable[[ConsoleText], None]) -> None:
         self._emit = emit
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a shell echoes byte by byte
+        #: From the first write on that ends inside a character: a shell echoes byte by byte.
+        self._decoder: codecs.IncrementalDecoder | None = None
 
     def write(self, data: bytes, /) -> None:
-        if text := self._decoder.decode(data):
+        if text := self._decoded(data):
             self._emit(ConsoleText(text))
+
+    def _decoded(self, data: bytes) -> str:
+        if self._decoder is None:
+            try:
+                return data.decode(_ENCODING)
+            except UnicodeDecodeError:
+                self._decoder = codecs.getincrementaldecoder(_ENCODING)("replace")
+        return self._decoder.decode(data)
 
 
 class Console:
     """`rt_console_set_device` and what goes through it."""
+
+    __slots__ = ("_emit", "_paused", "_shell", "device")
 
     def __init__(
         self, emit: Callable[[ConsoleText | StartTimer], None], shell: ConsoleShell | None = None
     ) -> None:
         self.device: ConsoleDevice = SerialPort(emit)
         self._emit = emit
-        self._shell = shell or NoShell()
-        self._paused: Iterator[bytes | Pause] = iter(())
+        self._shell = shell or _NO_SHELL
+        self._paused = _NO_OUTPUT
 
     def set_device(self, device: ConsoleDevice) -> ConsoleDevice:
         """Switch to `device`; returns the previous one."""

@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "rbl": ("sim.cli.rbl", "rbl"),
     "powercut": ("sim.cli.powercut", "powercut"),
     "certs": ("sim.cli.certs", "certs"),
+    "fleet": ("sim.cli.fleet", "fleet"),
 }
 #: Distribution that each optional import comes from -> the extra that installs it.
 _EXTRAS: Final = dict.fromkeys(

@@ -1,0 +1,1 @@
+"""Tens of thousands of simulated devices in one process, against any compatible cloud over real sockets."""

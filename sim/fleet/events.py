@@ -1,0 +1,56 @@
+"""What a fleet tells about its devices while it runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where a device stands."""
+
+    WAITING = "waiting"  # not switched on yet
+    BOOTING = "booting"
+    ACTIVATING = "activating"
+    CONNECTING = "connecting"
+    ONLINE = "online"
+    FAILED = "failed"  # for good: no application starts, or activation was given up
+    OFF = "off"
+
+
+class Kind(StrEnum):
+    """What happened; `FleetEvent.detail` says more."""
+
+    ACTIVATED = "activated"
+    ONLINE = "online"
+    OFFLINE = "offline"  # the cause
+    TASK = "task"  # partition and version of the download that begins
+    PROGRESS = "progress"  # per cent of the download, in tens
+    DOWNLOADED = "downloaded"
+    REBOOTED = "rebooted"
+    REPORTED = "reported"  # the version
+    FAILED = "failed"  # the cause
+
+
+@dataclass(frozen=True, slots=True)
+class FleetEvent:
+    """`at` is seconds since the start of the run."""
+
+    at: float
+    sn: str
+    kind: Kind
+    detail: str = ""
+
+
+EventSink = Callable[[FleetEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """One device as it is now. `version` is what it last reported, `cause` the last failure."""
+
+    sn: str
+    phase: Phase
+    boots: int = 0
+    version: str = ""
+    downloading: bool = False
+    cause: str = ""
