@@ -13,6 +13,7 @@ from cloudsdk.limits import Limits
 from cloudsdk.ota.pack import pack
 from flash_images import samples
 from sim.cloud.client import AdminClient
+from sim.cloud.rollout import Selection
 from sim.cloud.server import CloudConfig, CloudServer
 from sim.fleet.events import FleetEvent, Kind, Phase
 from sim.fleet.fleet import Fleet, FleetConfig
@@ -55,7 +56,7 @@ def test_twenty_devices_take_a_task_of_two_firmwares_over_cut_downloads(
         path = tmp_path / f"{name}.rbl"
         path.write_bytes(package)
         firmware.append(admin.upload_firmware(path, "lamp")["id"])
-    admin.create_task("lamp", "1.1", firmware, numbers)
+    admin.create_task("lamp", firmware_ids=firmware, selection=Selection(tuple(numbers)), version="1.1")
     events: list[FleetEvent] = []
     fleet = Fleet(
         FleetConfig(
