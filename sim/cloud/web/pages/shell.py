@@ -18,6 +18,7 @@ BROWSER_PATIENCE: Final = 30.0  # seconds in which a browser must draw a piece o
 OPTIONS: Final[dict[str, Any]] = {
     "cursorBlink": True,
     "fontSize": 14,
+    "lineHeight": 1.2,  # else some fonts lose the underscore
     "fontFamily": 'ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace',
     "scrollback": 5000,
     "theme": {"background": "#0b1020", "foreground": "#dbe4f3", "cursor": "#93c5fd"},
