@@ -1,67 +1,81 @@
-"""A cloud on the bench: the reference cloud in this process, with what a test does to it."""
+"""A cloud on the bench, whatever it is: it knows devices, and upgrades them."""
 
-import contextlib
-import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Final, Self
+from typing import Any
 
+from cloudsdk.errors import UsageError
+from cloudsdk.files import open_regular
 from cloudsdk.ota.header import HEADER_SIZE, RblHeader
 from cloudsdk.ota.task import UpgradeMode
 from cloudsdk.port import Port
-from sim.cloud.client import AdminClient
-from sim.cloud.server import BrokerKind, CloudConfig, CloudServer
-from sim.cloud.shapes import DeviceInfo, ProductInfo, TaskInfo
-from sim.rig.device import TIMEOUT, RigDevice
-from sim.rig.transcript import ExpectationError
-
-PRODUCT: Final = "bench"
-_POLL: Final = 0.005  # seconds between two looks
+from cloudsdk.profile import Profile
+from sim.board import Board
+from sim.rig.clock import RigClock
+from sim.rig.device import RigDevice
 
 
-class RigCloud:
-    """A context manager. `server` and `admin` are there for everything that has no shorter way here."""
+class Progress(StrEnum):
+    """How far a task is on one device."""
 
-    def __init__(self, data: Path, *, broker: BrokerKind = "embedded") -> None:
-        self.server = CloudServer(CloudConfig(data, http_port=0, mqtt_port=0, broker=broker))
-        self.admin: AdminClient
-        self._product: ProductInfo | None = None
-        self._stack = contextlib.ExitStack()
+    OPEN = "open"
+    DONE = "done"  # the device has reported the task's version
+    FAILED = "failed"  # cancelled or given up: it will never be done
 
-    def __enter__(self) -> Self:
-        with self._stack:
-            self._stack.enter_context(self.server)
-            self.admin = self._stack.enter_context(
-                contextlib.closing(AdminClient(self.server.http_url, self.server.admin_token))
-            )
-            self._stack = self._stack.pop_all()
-        return self
 
-    def __exit__(self, *_error: object) -> None:
-        self._stack.close()
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A task that was given to devices. `task` is what the cloud calls it."""
 
+    cloud: "RigCloud"
+    devices: tuple[RigDevice, ...]
+    task: Any
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until every device has reported the version. Raises `ExpectationError`."""
+        for device in self.devices:
+            self.cloud.wait_for(device, lambda device=device: self._is_done(device), self._open(), timeout)
+
+    def _open(self) -> str:
+        return f"task {self.task} is not done"
+
+    def _is_done(self, device: RigDevice) -> bool:
+        progress = self.cloud.progress(self.task, device)
+        if progress is Progress.FAILED:
+            raise device.failure(f"will not finish task {self.task}: it was cancelled or given up")
+        return progress is Progress.DONE
+
+
+class RigCloud(ABC):
+    """`clock` is the time its devices live in; timeouts are in its seconds."""
+
+    def __init__(self, clock: RigClock) -> None:
+        self.clock = clock
+
+    @abstractmethod
     def register(self, sn: str) -> Port:
         """Enter a device; returns what its firmware is built with."""
-        if self._product is None:
-            self._product = self.admin.create_product(PRODUCT)
-        product = self._product
-        self.admin.add_device(product["product_id"], sn)
-        return Port(
-            sn,
-            product["product_id"],
-            product["product_key"],
-            self.server.activation_url,
-            self.server.mqtt_url,
-        )
 
-    def info(self, device: RigDevice) -> DeviceInfo:
-        """What the cloud knows of a device."""
-        return self.admin.show_device(device.sn, product=device.port.product_id)
+    @abstractmethod
+    def make_device(self, board: Board, port: Port, profile: Profile, **options: Any) -> RigDevice:
+        """A device of this cloud, powered off."""
 
-    def wait_online(self, *devices: RigDevice, timeout: float = TIMEOUT) -> None:
-        """Wait until the devices are online and have reported their version."""
-        for device in devices:
-            self._wait(device, self._has_reported, "it is not online", timeout)
+    @abstractmethod
+    def is_online(self, device: RigDevice) -> bool:
+        """Whether the device is online and has reported its version."""
+
+    @abstractmethod
+    def start_upgrade(
+        self, devices: Sequence[RigDevice], packages: Sequence[Path], version: str | None, mode: UpgradeMode
+    ) -> Any:
+        """Create a task; returns what the cloud calls it."""
+
+    @abstractmethod
+    def progress(self, task: Any, device: RigDevice) -> Progress:
+        """How far a task is on a device."""
 
     def upgrade(
         self,
@@ -69,56 +83,45 @@ class RigCloud:
         version: str | None = None,
         mode: UpgradeMode = UpgradeMode.FORCED,
         wait: bool = True,
-        timeout: float = TIMEOUT,
+        timeout: float | None = None,
         **firmware: str | Path,
-    ) -> TaskInfo:
+    ) -> Upgrade:
         """Upload packages, create a task of them, and wait until the devices have reported its version.
 
-        `firmware` maps partitions to packages, in the order of installation: `app="2.0.0.rbl"`. Raises
-        ValueError when a package is for another partition.
+        `firmware` maps partitions to packages, in the order of installation: `app="2.0.0.rbl"`. Without a
+        version the cloud chooses one. Raises `UsageError` when a package is for another partition, and
+        `ExpectationError` when a device does not get there.
         """
         if not devices or not firmware:
-            raise ValueError("an upgrade needs a device and a package, such as app='2.0.0.rbl'")
-        product = devices[0].port.product_id
-        ids = [self._upload(product, name, Path(path)) for name, path in firmware.items()]
-        task = self.admin.create_task(product, version, ids, [device.sn for device in devices], mode)
-        return self.wait_done(task, *devices, timeout=timeout) if wait else task
+            raise UsageError("an upgrade needs a device and a package, such as app='2.0.0.rbl'")
+        packages = [_package(name, Path(path)) for name, path in firmware.items()]
+        upgrade = Upgrade(self, devices, self.start_upgrade(devices, packages, version, mode))
+        if wait:
+            upgrade.wait(timeout)
+        return upgrade
 
-    def wait_done(self, task: TaskInfo, *devices: RigDevice, timeout: float = TIMEOUT) -> TaskInfo:
-        """Wait until the devices are done with a task."""
+    def wait_online(self, *devices: RigDevice, timeout: float | None = None) -> None:
+        """Wait until the devices are online and have reported their version."""
         for device in devices:
-            self._wait(
-                device,
-                lambda device: self._state(task, device) == "done",
-                f"task {task['id']} is not done",
-                timeout,
-            )
-        return self.admin.show_task(task["id"])
+            self.wait_for(device, lambda device=device: self.is_online(device), "it is not online", timeout)
 
-    def _upload(self, product: str, partition: str, path: Path) -> int:
-        with path.open("rb") as file:
-            name = RblHeader.unpack(file.read(HEADER_SIZE)).name_text
-        if name != partition:
-            raise ValueError(f"{path} is a package for partition {name!r}, not {partition!r}")
-        return self.admin.upload_firmware(path, product)["id"]
-
-    def _has_reported(self, device: RigDevice) -> bool:
-        info = self.info(device)
-        return info["online"] and info["version"] is not None
-
-    def _state(self, task: TaskInfo, device: RigDevice) -> str:
-        shown = self.admin.show_task(task["id"])
-        return next(row["state"] for row in shown["devices"] if row["sn"] == device.sn)
-
-    def _wait(
-        self, device: RigDevice, condition: Callable[[RigDevice], bool], otherwise: str, timeout: float
+    def wait_for(
+        self, device: RigDevice, condition: Callable[[], bool], otherwise: str, timeout: float | None = None
     ) -> None:
-        deadline = time.monotonic() + timeout
-        while not condition(device):
-            late = time.monotonic() > deadline
-            if late or not device.is_on:
-                why = f"within {timeout:g} s" if late else "and the device has ended"
-                raise ExpectationError(
-                    f"device {device.sn}: {otherwise} {why}; its console ends with\n{device.console.tail()}"
-                )
-            time.sleep(_POLL)
+        """Wait while the device runs. Raises `ExpectationError`, which says `otherwise`."""
+        seconds = self.clock.patience if timeout is None else timeout
+        if self.clock.wait(lambda: condition() or not device.is_on, seconds) and condition():
+            return
+        why = f"within {seconds:g} s" if device.is_on else "and the device is off"
+        raise device.failure(f"waits: {otherwise} {why}")
+
+
+def _package(partition: str, path: Path) -> Path:
+    try:
+        with open_regular(path) as file:
+            name = RblHeader.unpack(file.read(HEADER_SIZE)).name_text
+    except OSError as exc:
+        raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
+    if name != partition:
+        raise UsageError(f"{path} is a package for partition {name!r}, not {partition!r}")
+    return path

@@ -1,44 +1,96 @@
 """Where a test wants the power to go."""
 
 import re
+from collections.abc import Callable
 from typing import Final
 
+from cloudsdk.errors import UsageError
+from cloudsdk.ota.header import HEADER_SIZE, MAGIC, RblHeader
 from sim.board import Board
+from sim.flash.fal import FalPartition
 from sim.flash.power import CutMoment, FlashOperation, Trigger
 
-_PLACE: Final = re.compile(r"(?P<partition>[^+\s]+)(?:\+(?P<offset>0x[0-9a-fA-F]+|[0-9]+))?")
+DOWNLOAD: Final = "download"  # the partition that packages come to
+_PLACE: Final = re.compile(
+    r"(?P<partition>[^+\s]+)(?:\+(?P<offset>0x[0-9a-fA-F]+|[0-9]+)|\s+(?P<percent>[0-9]{1,3})\s?%)?"
+)
 
 
-def cut_trigger(board: Board, at: int | str | Trigger, moment: CutMoment) -> Trigger:
+def cut_trigger(board: Board, at: "int | str | Trigger", moment: CutMoment) -> Trigger:
     """A trigger that cuts once.
 
-    `at` is the number of driver calls still to be done before, `"PARTITION+OFFSET"` for the first operation
-    that touches this byte (decimal or 0x; without an offset, the partition), or a trigger of its own.
-    Raises ValueError and `PartitionNameError`.
+    `at` is one of
+
+    - the number of driver calls still to be done before,
+    - `"PARTITION+OFFSET"`: the first operation that touches this byte (decimal or 0x), or the first one in
+      the partition without an offset,
+    - `"PARTITION N%"`: the first write that reaches N percent of the package in `download`, or in another
+      partition of the firmware that is packed in it,
+    - a trigger of its own.
+
+    Raises `UsageError` and `PartitionNameError`.
     """
     if callable(at):
         return at
     if isinstance(at, int):
         if at < 0:
-            raise ValueError("the number of operations before a cut is 0 or more")
+            raise UsageError("the number of operations before a cut is 0 or more")
         return lambda index, _operation: moment if index == at else None
     found = _PLACE.fullmatch(at)
     if found is None:
-        raise ValueError(f"{at!r} is no place to cut the power: give PARTITION or PARTITION+OFFSET")
+        raise UsageError(
+            f"{at!r} is no place to cut the power: give PARTITION, PARTITION+OFFSET or 'PARTITION N%'"
+        )
     partition = board.partition(found["partition"])
-    offset = int(found["offset"], 0) if found["offset"] is not None else None
-    if offset is not None and offset >= partition.size:
-        raise ValueError(f"partition {partition.name!r} has {partition.size} bytes, none at {offset:#x}")
-    start = partition.offset + (offset or 0)
-    end = partition.offset + partition.size if offset is None else start + 1
+    if found["percent"] is not None:
+        reached = _percent(board, partition, int(found["percent"]))
+    else:
+        reached = _place(partition, int(found["offset"], 0) if found["offset"] is not None else None)
     cut = False
 
     def trigger(_index: int, operation: FlashOperation) -> CutMoment | None:
         nonlocal cut
-        touches = operation.offset < end and start < operation.offset + operation.length
-        if cut or not touches or operation.device != partition.device_name:
+        if cut or operation.device != partition.device_name or not reached(operation):
             return None
         cut = True
         return moment
 
     return trigger
+
+
+def _place(partition: FalPartition, offset: int | None) -> Callable[[FlashOperation], bool]:
+    if offset is not None and offset >= partition.size:
+        raise UsageError(f"partition {partition.name!r} has {partition.size} bytes, none at {offset:#x}")
+    start = partition.offset + (offset or 0)
+    end = partition.offset + partition.size if offset is None else start + 1
+    return lambda operation: operation.offset < end and start < operation.offset + operation.length
+
+
+def _percent(board: Board, partition: FalPartition, percent: int) -> Callable[[FlashOperation], bool]:
+    if percent > 100:
+        raise UsageError("a cut is at 0 to 100 percent")
+    download = board.partition(DOWNLOAD)
+
+    def reached(operation: FlashOperation) -> bool:
+        start = operation.offset - partition.offset
+        if operation.op != "write" or not 0 <= start < partition.size:
+            return False
+        header = _header(download, operation)
+        if header is None:
+            return False
+        size = header.raw_size if partition.name != DOWNLOAD else HEADER_SIZE + header.body_size
+        wanted = min(size - 1, size * percent // 100)
+        return start <= wanted < start + operation.length
+
+    return reached
+
+
+def _header(download: FalPartition, operation: FlashOperation) -> RblHeader | None:
+    """That of the package in `download`, or of the one whose first bytes are just being written."""
+    data = operation.data
+    if operation.offset != download.offset or operation.device != download.device_name:
+        data = b""
+    if len(data) < HEADER_SIZE:
+        data = data + download.read(len(data), HEADER_SIZE - len(data))
+    header = RblHeader.unpack(data[:HEADER_SIZE])
+    return header if header.magic == MAGIC else None

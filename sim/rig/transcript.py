@@ -2,10 +2,13 @@
 
 import re
 import threading
-import time
+from collections.abc import Callable
 from typing import Final
 
+from sim.rig.clock import RigClock
+
 TAIL_LINES: Final = 20  # of the console, in an error message
+MAX_TEXT: Final = 4 * 1024 * 1024  # characters kept of one console; then the older half goes
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -16,11 +19,13 @@ class ExpectationError(AssertionError):
 class Transcript:
     """Text without colours and carriage returns, and the position up to which `expect` has read.
 
-    Written by one thread, read by others. `name` is for messages.
+    Written by one thread, read by others. `name` is for messages, `mask` hides secrets in them.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, clock: RigClock, mask: Callable[[str], str] = str) -> None:
         self._name = name
+        self._clock = clock
+        self._mask = mask
         self._text = ""
         self._position = 0
         self._closed = ""
@@ -33,6 +38,10 @@ class Transcript:
     def write(self, text: str) -> None:
         with self._changed:
             self._text += _ESCAPES.sub("", text).replace("\r", "")
+            if len(self._text) > MAX_TEXT:
+                gone = len(self._text) - MAX_TEXT // 2
+                self._text = self._text[gone:]
+                self._position = max(0, self._position - gone)
             self._changed.notify_all()
 
     def open(self) -> None:
@@ -46,36 +55,40 @@ class Transcript:
             self._closed = why
             self._changed.notify_all()
 
-    @property
-    def position(self) -> int:
-        """How far it was read."""
-        return self._position
-
-    def mark(self) -> int:
-        """Skip what was printed so far; returns the new position."""
+    def mark(self) -> None:
+        """Skip what was printed so far."""
         with self._changed:
             self._position = len(self._text)
-            return self._position
 
-    def expect(self, wanted: "str | re.Pattern[str]", timeout: float) -> re.Match[str]:
+    def expect(self, wanted: "str | re.Pattern[str]", timeout: float | None = None) -> re.Match[str]:
         """Wait up to `timeout` seconds for text (as it is) or a pattern, and read up to its end.
 
         Raises `ExpectationError`.
         """
         pattern = re.compile(re.escape(wanted)) if isinstance(wanted, str) else wanted
-        deadline = time.monotonic() + timeout
+        seconds = self._clock.patience if timeout is None else timeout
         with self._changed:
-            while (match := pattern.search(self._text, self._position)) is None:
-                left = deadline - time.monotonic()
-                if self._closed or left <= 0:
-                    why = self._closed or f"not within {timeout:g} s"
-                    raise ExpectationError(f"{self._name}: {wanted!r} did not come: {why}; {self._end()}")
-                self._changed.wait(left)
+            self._wait(lambda: pattern.search(self._text, self._position) is not None, seconds)
+            match = pattern.search(self._text, self._position)
+            if match is None:
+                why = self._closed or f"not within {seconds:g} s"
+                shown = wanted if isinstance(wanted, str) else wanted.pattern
+                raise ExpectationError(f"{self._name}: {shown!r} did not come: {why}; {self.end()}")
             self._position = match.end()
             return match
 
-    def tail(self, lines: int = TAIL_LINES) -> str:
-        return "\n".join(self._text.splitlines()[-lines:])
+    def end(self) -> str:
+        """The last lines, for messages."""
+        if not self._text:
+            return "the console is empty"
+        lines = self._mask(self._text).splitlines()[-TAIL_LINES:]
+        return "the console ends with\n" + "\n".join(lines)
 
-    def _end(self) -> str:
-        return f"the console ends with\n{self.tail()}" if self._text else "the console is empty"
+    def _wait(self, found: Callable[[], bool], seconds: float) -> None:
+        def over() -> bool:
+            return found() or bool(self._closed)
+
+        if self._clock.is_virtual:
+            self._clock.wait(over, seconds)
+        else:
+            self._changed.wait_for(over, seconds)

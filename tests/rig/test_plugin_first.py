@@ -2,12 +2,12 @@
 
 import pytest
 
-from sim.rig.cloud import RigCloud
 from sim.rig.device import RigDevice
+from sim.rig.local_cloud import LocalCloud
 from sim.rig.packages import PackageMaker
 
 
-def test_upgrade(cloud: RigCloud, device: RigDevice, rbl: PackageMaker) -> None:
+def test_upgrade(cloud: LocalCloud, device: RigDevice, rbl: PackageMaker) -> None:
     cloud.upgrade(device, app=rbl("app", "2.0.0"))
     assert device.installed("app") == "2.0.0"
 
@@ -16,13 +16,13 @@ def test_ps(device: RigDevice) -> None:
     assert "tshell" in device.run("ps")
 
 
-def test_cut(cloud: RigCloud, device: RigDevice, rbl: PackageMaker) -> None:
+def test_cut(cloud: LocalCloud, device: RigDevice, rbl: PackageMaker) -> None:
     cut = device.power_cut(at="app+4096")
-    task = cloud.upgrade(device, app=rbl("app", "2.0.0"), wait=False)
+    upgrade = cloud.upgrade(device, app=rbl("app", "2.0.0"), wait=False)
     cut()
     assert not device.is_on
     device.power_on()
-    cloud.wait_done(task, device)
+    upgrade.wait()
     assert device.installed() == "2.0.0"
 
 
