@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,14 @@ class Upgrade:
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until every device has reported the version. Raises `ExpectationError`."""
+        otherwise = f"task {self.cloud.title(self.task)} is not done"
         for device in self.devices:
-            self.cloud.wait_for(device, lambda device=device: self._is_done(device), self._open(), timeout)
-
-    def _open(self) -> str:
-        return f"task {self.task} is not done"
+            self.cloud.wait_for(device, partial(self._is_done, device), otherwise, timeout)
 
     def _is_done(self, device: RigDevice) -> bool:
         progress = self.cloud.progress(self.task, device)
         if progress is Progress.FAILED:
-            raise device.failure(f"will not finish task {self.task}: it was cancelled or given up")
+            raise device.failure(f"will not finish task {self.cloud.title(self.task)}: it was cancelled or given up")
         return progress is Progress.DONE
 
 
@@ -77,6 +76,10 @@ class RigCloud(ABC):
     def progress(self, task: Any, device: RigDevice) -> Progress:
         """How far a task is on a device."""
 
+    def title(self, task: Any) -> str:
+        """What messages call a task."""
+        return str(task)
+
     def upgrade(
         self,
         *devices: RigDevice,
@@ -103,7 +106,7 @@ class RigCloud(ABC):
     def wait_online(self, *devices: RigDevice, timeout: float | None = None) -> None:
         """Wait until the devices are online and have reported their version."""
         for device in devices:
-            self.wait_for(device, lambda device=device: self.is_online(device), "it is not online", timeout)
+            self.wait_for(device, partial(self.is_online, device), "it is not online", timeout)
 
     def wait_for(
         self, device: RigDevice, condition: Callable[[], bool], otherwise: str, timeout: float | None = None

@@ -11,6 +11,7 @@ from sim.flash.fal import FalPartition
 from sim.flash.power import CutMoment, FlashOperation, Trigger
 
 DOWNLOAD: Final = "download"  # the partition that packages come to
+ERASED_AT_BOOT: Final = 4096  # bytes at the start of `download`; their erase blocks are staged (ADR 2)
 _PLACE: Final = re.compile(
     r"(?P<partition>[^+\s]+)(?:\+(?P<offset>0x[0-9a-fA-F]+|[0-9]+)|\s+(?P<percent>[0-9]{1,3})\s?%)?"
 )
@@ -50,7 +51,7 @@ def cut_trigger(board: Board, at: "int | str | Trigger", moment: CutMoment) -> T
 
     def trigger(_index: int, operation: FlashOperation) -> CutMoment | None:
         nonlocal cut
-        if cut or operation.device != partition.device_name or not reached(operation):
+        if cut or not reached(operation):
             return None
         cut = True
         return moment
@@ -63,34 +64,52 @@ def _place(partition: FalPartition, offset: int | None) -> Callable[[FlashOperat
         raise UsageError(f"partition {partition.name!r} has {partition.size} bytes, none at {offset:#x}")
     start = partition.offset + (offset or 0)
     end = partition.offset + partition.size if offset is None else start + 1
-    return lambda operation: operation.offset < end and start < operation.offset + operation.length
+    return lambda operation: (
+        operation.device == partition.device_name
+        and operation.offset < end
+        and start < operation.offset + operation.length
+    )
 
 
 def _percent(board: Board, partition: FalPartition, percent: int) -> Callable[[FlashOperation], bool]:
     if percent > 100:
         raise UsageError("a cut is at 0 to 100 percent")
     download = board.partition(DOWNLOAD)
+    header: RblHeader | None = None
+    head = download.offset  # where the first bytes of the package are
+    head_size = -(-ERASED_AT_BOOT // download.block_size) * download.block_size
 
     def reached(operation: FlashOperation) -> bool:
-        start = operation.offset - partition.offset
-        if operation.op != "write" or not 0 <= start < partition.size:
+        nonlocal header, head
+        if operation.op != "write":
             return False
-        header = _header(download, operation)
-        if header is None:
+        # The head of a package is staged in the tail of `download` and moved last (ADR 2).
+        if _is_in(operation, download) and operation.data.startswith(MAGIC):
+            header, head = _header(operation.data), operation.offset
+        header = header or _header(download.read(0, HEADER_SIZE))
+        if header is None or not _is_in(operation, partition):
             return False
-        size = header.raw_size if partition.name != DOWNLOAD else HEADER_SIZE + header.body_size
-        wanted = min(size - 1, size * percent // 100)
-        return start <= wanted < start + operation.length
+        if partition.name == DOWNLOAD:
+            wanted = _share(HEADER_SIZE + header.body_size, percent)
+            start = head if wanted < head_size else download.offset
+        else:
+            wanted, start = _share(header.raw_size, percent), partition.offset
+        return operation.offset <= start + wanted < operation.offset + operation.length
 
     return reached
 
 
-def _header(download: FalPartition, operation: FlashOperation) -> RblHeader | None:
-    """That of the package in `download`, or of the one whose first bytes are just being written."""
-    data = operation.data
-    if operation.offset != download.offset or operation.device != download.device_name:
-        data = b""
+def _share(size: int, percent: int) -> int:
+    return min(size - 1, size * percent // 100)
+
+
+def _is_in(operation: FlashOperation, partition: FalPartition) -> bool:
+    start = operation.offset - partition.offset
+    return operation.device == partition.device_name and 0 <= start < partition.size
+
+
+def _header(data: bytes) -> RblHeader | None:
     if len(data) < HEADER_SIZE:
-        data = data + download.read(len(data), HEADER_SIZE - len(data))
-    header = RblHeader.unpack(data[:HEADER_SIZE])
-    return header if header.magic == MAGIC else None
+        return None
+    header = RblHeader.unpack(data)
+    return header if header.crc_ok else None

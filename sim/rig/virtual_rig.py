@@ -158,6 +158,9 @@ class VirtualRigCloud(RigCloud):
             return Progress.FAILED
         return Progress.DONE if cloud.done else Progress.OPEN
 
+    def title(self, task: Task) -> str:
+        return task.version
+
     def _free_version(self, clouds: Sequence[VirtualCloud]) -> str:
         used = {version for cloud in clouds for version in cloud.reports}
         return next(version for minor in range(len(used) + 1) if (version := f"1.{minor}") not in used)

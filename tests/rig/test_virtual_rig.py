@@ -45,7 +45,19 @@ def test_a_cut_leaves_the_board_off_until_power_comes_back(
     device.power_on()
     upgrade.wait()
     assert device.installed() == "2.0.0"
-    assert "bytes=" in device.traffic
+    assert "bytes=49152-" in device.traffic  # of 100096
+
+
+@pytest.mark.parametrize("percent", [0, 3, 100])
+def test_any_share_of_a_package_can_be_cut(
+    cloud: RigCloud, device: RigDevice, rbl: PackageMaker, percent: int
+) -> None:
+    for place in (f"download {percent}%", f"app {percent} %"):
+        cut = device.power_cut(at=place)
+        upgrade = cloud.upgrade(device, app=rbl("app", f"2.{percent}.{len(place)}"), wait=False)
+        assert cut().operation.op == "write"
+        device.power_on()
+        upgrade.wait()
 
 
 def test_network_faults_hold_for_new_connections(
