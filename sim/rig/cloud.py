@@ -44,7 +44,9 @@ class Upgrade:
     def _is_done(self, device: RigDevice) -> bool:
         progress = self.cloud.progress(self.task, device)
         if progress is Progress.FAILED:
-            raise device.failure(f"will not finish task {self.cloud.title(self.task)}: it was cancelled or given up")
+            raise device.failure(
+                f"will not finish task {self.cloud.title(self.task)}: it was cancelled or given up"
+            )
         return progress is Progress.DONE
 
 

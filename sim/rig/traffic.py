@@ -15,7 +15,7 @@ from sim.faults.network import Closed, Direction, Opened, ProxyEvent, Refused, S
 from sim.rig.secrets import MASK, Secrets
 
 MAX_LINES: Final = 20_000  # kept of one device; then the oldest go
-MAX_PAYLOAD: Final = 2000  # characters shown of one MQTT message
+MAX_PAYLOAD: Final = 8192  # characters shown of one MQTT message
 MAX_PACKET: Final = 1024 * 1024  # bytes of one MQTT packet
 _ARROWS: Final = {Direction.UP: "->", Direction.DOWN: "<-"}
 _HIDDEN: Final = frozenset({b"authorization", b"cookie", b"set-cookie", b"proxy-authorization"})

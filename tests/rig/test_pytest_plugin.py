@@ -19,6 +19,8 @@ from sim.rig.local_cloud import LocalCloud
 
 pytest_plugins = ["pytester"]
 
+ROOT = Path(__file__).parents[2]
+
 FAILING = """
 def test_it(device):
     device.run("printenv")
@@ -323,3 +325,10 @@ def test_ctrl_c_leaves_no_thread_and_no_process(pytester: pytest.Pytester) -> No
         for left in processes_of(base):
             os.kill(left, signal.SIGKILL)
         process.wait(5)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/pytest.md"])
+def test_the_examples_run(pytester: pytest.Pytester, page: str) -> None:
+    (code,) = re.findall(r"^```python test\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    pytester.makepyfile(code)
+    run(pytester).assert_outcomes(passed=1)
