@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FIRST_VERSION: Final = "1.0.0"  # of the application a new board has
 ARTIFACTS: Final = "cloudsim-artifacts"
 PRODUCT_KEY: Final = "CLOUDSIM_PRODUCT_KEY"  # environment variable
-MAX_FLEET: Final = 1000  # devices of one `fleet`
+MAX_FLEET: Final = 100  # devices of one `fleet`
 _SCOPES: Final = ("function", "module", "session")
 _REMOTE: Final = {
     "cloud_url": "activation URL of a real cloud, in the place of the reference cloud",
@@ -294,19 +294,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def _attach(item: pytest.Item, report: pytest.TestReport, devices: list[RigDevice]) -> None:
     """Consoles and traffic as sections of the report, and whole as files."""
-    from cloudsdk.errors import CloudSdkError
-    from cloudsdk.files import replacing
-    from sim.rig.artifacts import directory_of, records, shortened
+    from sim.rig.artifacts import directory_of, keep, records, shortened
 
     chosen = item.config.getoption("--cloudsim-artifacts") or item.config.rootpath / ARTIFACTS
     directory = Path(chosen) / directory_of(item.nodeid)
-    told = f"whole records are in {directory}"
-    for name, title, text in records(devices):
-        report.sections.append((title, shortened(text)))
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            with replacing(directory / name) as file:
-                file.write(text.encode("utf-8", "backslashreplace"))
-        except (OSError, CloudSdkError) as exc:
-            told = f"no records in {directory}: {exc}"
-    report.sections.append(("cloudsim", told))
+    found = list(records(devices))
+    report.sections += [(each.title, shortened(each.text)) for each in found]
+    report.sections.append(("cloudsim", keep(directory, found)))

@@ -3,8 +3,12 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from cloudsdk.errors import CloudSdkError
+from cloudsdk.files import replacing
 from sim.rig.device import RigDevice
 
 MAX_NAME: Final = 100  # characters of a test's name in a directory's
@@ -12,13 +16,34 @@ SECTION_LINES: Final = 200  # of each record, in the report
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9.=-]+")
 
 
-def records(devices: Iterable[RigDevice]) -> Iterator[tuple[str, str, str]]:
-    """File name, title and text of everything that was recorded, without secrets."""
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one device left behind, without secrets."""
+
+    file: str
+    title: str
+    text: str
+
+
+def records(devices: Iterable[RigDevice]) -> Iterator[Record]:
+    """Everything that was recorded."""
     for device in devices:
         name = _safe(device.sn)
-        yield f"console-{name}.txt", f"console of device {device.sn}", device.console_text
+        yield Record(f"console-{name}.txt", f"console of device {device.sn}", device.console_text)
         if traffic := device.traffic:
-            yield f"traffic-{name}.txt", f"traffic of device {device.sn}", traffic
+            yield Record(f"traffic-{name}.txt", f"traffic of device {device.sn}", traffic)
+
+
+def keep(directory: Path, found: Iterable[Record]) -> str:
+    """Write records into a directory that is made for them; returns a sentence about it."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for record in found:
+            with replacing(directory / record.file) as file:
+                file.write(record.text.encode("utf-8", "backslashreplace"))
+    except (OSError, CloudSdkError) as exc:
+        return f"the records could not be kept in {directory}: {exc}"
+    return f"whole records are in {directory}"
 
 
 def directory_of(test: str) -> str:

@@ -13,9 +13,7 @@ from sim.flash.power import PowerCut
 
 MASK: Final = "********"
 _SHORTEST: Final = 6  # characters; a shorter one would be found in everything
-_TOKEN: Final = re.compile(
-    r"(?<=/)[A-Za-z0-9_-]{20,}(?![A-Za-z0-9_-])"
-)  # a path segment that nobody could guess
+_TOKEN: Final = re.compile(r"(?<=/)[A-Za-z0-9_-]{20,}(?![A-Za-z0-9_-])")  # a path segment, of firmware URLs
 
 
 class Secrets:

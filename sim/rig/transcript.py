@@ -19,7 +19,7 @@ class ExpectationError(AssertionError):
 class Transcript:
     """Text without colours and carriage returns, and the position up to which `expect` has read.
 
-    Written by one thread, read by others. `name` is for messages, `mask` hides secrets in them.
+    Nothing is waited for until `open`. Written by one thread, read by others. `name` is for messages, `mask` hides secrets in them.
     """
 
     def __init__(self, name: str, clock: RigClock, mask: Callable[[str], str] = str) -> None:
@@ -28,7 +28,7 @@ class Transcript:
         self._mask = mask
         self._text = ""
         self._position = 0
-        self._closed = ""
+        self._closed = "the device was not switched on"
         self._changed = threading.Condition()
 
     @property

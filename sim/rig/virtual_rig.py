@@ -81,12 +81,14 @@ class VirtualRigDevice(RigDevice):
         if self.is_on:
             return
         self._is_off = False
+        self.console.open()
         self._device.boot()
 
     def power_off(self) -> None:
         if not self._is_off:
             self._is_off = True
             self._device.power_off()
+            self.console.close("the device was switched off")
 
     def close(self) -> None:
         self.power_off()

@@ -332,3 +332,11 @@ def test_the_examples_run(pytester: pytest.Pytester, page: str) -> None:
     (code,) = re.findall(r"^```python test\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
     pytester.makepyfile(code)
     run(pytester).assert_outcomes(passed=1)
+
+
+def test_the_plugin_alone_imports_nothing_of_the_simulator() -> None:
+    code = "import sys, sim.pytest_plugin; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = [name for name in result.stdout.split() if name.startswith(("sim", "cloudsdk"))]
+    assert found == ["sim", "sim.pytest_plugin", "sim.rig", "sim.rig.choice"]

@@ -118,6 +118,9 @@ def test_an_admin_may_say_only_what_is_known() -> None:
 def test_a_console_keeps_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transcript, "MAX_TEXT", 100)
     console = Transcript("it", WallClock())
+    with pytest.raises(ExpectationError, match="not switched on; the console is empty"):
+        console.expect("anything")
+    console.open()
     for number in range(40):
         console.write(f"\x1b[32mline {number}\r\n")
         console.expect(f"line {number}\n", 0)
