@@ -38,6 +38,7 @@ _REMOTE: Final = {
     "cloud_admin": "module:function that makes what creates tasks in it",
 }
 _DEVICES: Final = pytest.StashKey[list["RigDevice"]]()
+_WRONG: Final = pytest.StashKey[str]()  # what makes no sense about a test
 _SERIALS: Final = pytest.StashKey["SerialNumbers"]()
 _FIXTURES: Final = frozenset(
     ("cloud", "clock", "device", "device_factory", "fleet", "board", "faults", "rbl", "layout", "profile")
@@ -85,7 +86,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 checked.add(choice)
             _require_own_cloud(item, choice)
         except ChoiceError as exc:
-            raise pytest.UsageError(f"{item.nodeid}: {exc}") from exc
+            if not hasattr(config, "workerinput"):
+                raise pytest.UsageError(f"{item.nodeid}: {exc}") from exc
+            item.stash[_WRONG] = str(exc)  # a worker of pytest-xdist that ends early brings down the run
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if (wrong := item.stash.get(_WRONG, None)) is not None:
+        raise pytest.UsageError(f"{item.nodeid}: {wrong}")
 
 
 def _require_own_cloud(item: pytest.Item, choice: Choice) -> None:

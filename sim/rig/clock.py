@@ -43,6 +43,7 @@ class WallClock(RigClock):
         time.sleep(seconds)
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
+        __tracebackhide__ = True
         deadline = self.now + seconds
         while not condition():
             if self.now > deadline:
@@ -68,6 +69,7 @@ class PassingClock(RigClock):
         self.wait(lambda: False, seconds)
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
+        __tracebackhide__ = True
         deadline = self.world.now + microseconds(seconds)
         for _ in range(MAX_STEPS):
             if condition():

@@ -37,11 +37,13 @@ class Upgrade:
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until every device has reported the version. Raises `ExpectationError`."""
+        __tracebackhide__ = True
         otherwise = f"task {self.cloud.title(self.task)} is not done"
         for device in self.devices:
             self.cloud.wait_for(device, partial(self._is_done, device), otherwise, timeout)
 
     def _is_done(self, device: RigDevice) -> bool:
+        __tracebackhide__ = True
         progress = self.cloud.progress(self.task, device)
         if progress is Progress.FAILED:
             raise device.failure(
@@ -97,6 +99,7 @@ class RigCloud(ABC):
         version the cloud chooses one. Raises `UsageError` when a package is for another partition, and
         `ExpectationError` when a device does not get there.
         """
+        __tracebackhide__ = True
         if not devices or not firmware:
             raise UsageError("an upgrade needs a device and a package, such as app='2.0.0.rbl'")
         packages = [_package(name, Path(path)) for name, path in firmware.items()]
@@ -107,6 +110,7 @@ class RigCloud(ABC):
 
     def wait_online(self, *devices: RigDevice, timeout: float | None = None) -> None:
         """Wait until the devices are online and have reported their version."""
+        __tracebackhide__ = True
         for device in devices:
             self.wait_for(device, partial(self.is_online, device), "it is not online", timeout)
 
@@ -114,6 +118,7 @@ class RigCloud(ABC):
         self, device: RigDevice, condition: Callable[[], bool], otherwise: str, timeout: float | None = None
     ) -> None:
         """Wait while the device runs. Raises `ExpectationError`, which says `otherwise`."""
+        __tracebackhide__ = True
         seconds = self.clock.patience if timeout is None else timeout
         if self.clock.wait(lambda: condition() or not device.is_on, seconds) and condition():
             return

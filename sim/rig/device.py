@@ -87,6 +87,7 @@ class RigDevice(ABC):
             return found
 
         def wait() -> PowerCut:
+            __tracebackhide__ = True
             seconds = self.clock.patience if timeout is None else timeout
             self.clock.wait(lambda: not self.is_on, seconds)
             self.board.power.disarm()
@@ -101,12 +102,14 @@ class RigDevice(ABC):
 
     def expect(self, wanted: "str | re.Pattern[str]", timeout: float | None = None) -> re.Match[str]:
         """Wait for text or a pattern on the console, behind what was expected before."""
+        __tracebackhide__ = True
         return self.console.expect(wanted, timeout)
 
     def expect_log(
         self, tag: str, text: str, *, level: str = "I", timeout: float | None = None
     ) -> re.Match[str]:
         """Wait for the line `[level/tag] text` (cloudsdk-protocol 6)."""
+        __tracebackhide__ = True
         return self.console.expect(f"[{level}/{tag}] {text}", timeout)
 
     @abstractmethod

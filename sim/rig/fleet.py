@@ -38,6 +38,7 @@ class RigFleet(Sequence[RigDevice]):
 
     def each(self, action: Callable[[RigDevice], _Result]) -> list[_Result]:
         """`action` for every device. In virtual time one after the other: that takes no time."""
+        __tracebackhide__ = True
         if any(device.clock.is_virtual for device in self._devices):
             return _results(self._devices, [_called(action, device) for device in self._devices])
         with ThreadPoolExecutor(min(MAX_THREADS, len(self._devices) or 1), "fleet") as pool:
@@ -59,14 +60,17 @@ class RigFleet(Sequence[RigDevice]):
         return [device.installed(partition) for device in self._devices]
 
     def expect(self, wanted: "str | re.Pattern[str]", timeout: float | None = None) -> list[re.Match[str]]:
+        __tracebackhide__ = True
         return self.each(lambda device: device.expect(wanted, timeout))
 
     def expect_log(
         self, tag: str, text: str, *, level: str = "I", timeout: float | None = None
     ) -> list[re.Match[str]]:
+        __tracebackhide__ = True
         return self.each(lambda device: device.expect_log(tag, text, level=level, timeout=timeout))
 
     def run(self, command: str, timeout: float | None = None) -> list[str]:
+        __tracebackhide__ = True
         return self.each(lambda device: device.run(command, timeout))
 
 
@@ -80,6 +84,7 @@ def _called(action: Callable[[RigDevice], _Result], device: RigDevice) -> "Futur
 
 
 def _results(devices: Sequence[RigDevice], running: "Sequence[Future[_Result]]") -> list[_Result]:
+    __tracebackhide__ = True
     errors = [
         (device, error)
         for device, each in zip(devices, running, strict=True)

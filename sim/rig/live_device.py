@@ -108,6 +108,7 @@ class LiveDevice(RigDevice):
             self.power_off()
 
     def run(self, command: str, timeout: float | None = None) -> str:
+        __tracebackhide__ = True
         if _COMMAND.fullmatch(command) is None:
             raise UsageError("a command has 1 to 80 printable ASCII characters")
         if self._device is None or not self.is_on:

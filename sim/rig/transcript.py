@@ -19,7 +19,8 @@ class ExpectationError(AssertionError):
 class Transcript:
     """Text without colours and carriage returns, and the position up to which `expect` has read.
 
-    Nothing is waited for until `open`. Written by one thread, read by others. `name` is for messages, `mask` hides secrets in them.
+    Nothing is waited for until `open`. Written by one thread, read by others. `name` is for messages, `mask`
+    hides secrets in them.
     """
 
     def __init__(self, name: str, clock: RigClock, mask: Callable[[str], str] = str) -> None:
@@ -65,6 +66,7 @@ class Transcript:
 
         Raises `ExpectationError`.
         """
+        __tracebackhide__ = True
         pattern = re.compile(re.escape(wanted)) if isinstance(wanted, str) else wanted
         seconds = self._clock.patience if timeout is None else timeout
         with self._changed:
