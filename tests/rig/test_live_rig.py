@@ -18,11 +18,6 @@ from sim.rig.packages import PackageMaker
 from sim.rig.transcript import ExpectationError
 
 
-def test_upgrade(cloud: LocalCloud, device: RigDevice, rbl: PackageMaker) -> None:
-    cloud.upgrade(device, app=rbl("app", "2.0.0"))
-    assert device.installed("app") == "2.0.0"
-
-
 def test_cut_and_resume(cloud: LocalCloud, device: RigDevice, rbl: PackageMaker) -> None:
     cut = device.power_cut(at="download 50%")
     upgrade = cloud.upgrade(device, app=rbl("app", "2.0.0"), wait=False)
@@ -32,18 +27,6 @@ def test_cut_and_resume(cloud: LocalCloud, device: RigDevice, rbl: PackageMaker)
     upgrade.wait()
     assert device.installed() == "2.0.0"
     assert [each["first_byte"] > 0 for each in cloud.admin.transfers(device.sn)].count(True) == 1
-
-
-def test_a_cut_that_does_not_come_is_told(device: RigDevice) -> None:
-    cut = device.power_cut(at="app+4096", timeout=0.05)
-    with pytest.raises(ExpectationError, match=r"was not cut at 'app\+4096' within 0.05 s; the console ends"):
-        cut()
-
-
-@pytest.mark.parametrize("place", ["app+", "app+9999999999", "app 101%", -1, "a b c"])
-def test_a_place_that_is_none_is_refused(device_factory: Callable[..., RigDevice], place: str | int) -> None:
-    with pytest.raises(UsageError):
-        device_factory(power=False).power_cut(at=place)
 
 
 def test_console(device: RigDevice) -> None:
@@ -146,15 +129,6 @@ def test_a_device_that_hangs_is_told(
         held.set()
     device.power_off()
     assert not device.is_on
-
-
-def test_an_upgrade_needs_the_right_package(cloud: LocalCloud, device: RigDevice, rbl: PackageMaker) -> None:
-    with pytest.raises(UsageError, match="is a package for partition 'app', not 'filesystem'"):
-        cloud.upgrade(device, filesystem=rbl("app", "2.0.0"))
-    with pytest.raises(UsageError, match="needs a device and a package"):
-        cloud.upgrade(device)
-    with pytest.raises(UsageError, match=r"cannot read nothing.rbl"):
-        cloud.upgrade(device, app="nothing.rbl")
 
 
 def test_a_cancelled_task_is_not_waited_for(cloud: LocalCloud, device: RigDevice, rbl: PackageMaker) -> None:

@@ -1,15 +1,18 @@
 """The fixtures in virtual time."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 
+from cloudsdk.errors import CloudSdkError, UsageError
 from sim.faults.network.errors import FaultSpecError
 from sim.rig.clock import RigClock
 from sim.rig.cloud import RigCloud
 from sim.rig.device import RigDevice
 from sim.rig.errors import NotAvailableError
 from sim.rig.faults import RigFaults
+from sim.rig.fleet import RigFleet
 from sim.rig.packages import PackageMaker
 from sim.rig.transcript import ExpectationError
 
@@ -90,9 +93,40 @@ def test_what_never_comes_ends_the_wait(device: RigDevice) -> None:
         device.expect("nonsense", timeout=60)
 
 
-def test_a_fleet_shares_the_clock(cloud, fleet, rbl) -> None:  # type: ignore[no-untyped-def]
+def test_a_fleet_shares_the_clock(cloud: RigCloud, fleet: Callable[..., RigFleet], rbl: PackageMaker) -> None:
     devices = fleet(3)
     cloud.upgrade(*devices, app=rbl("app", "2.0.0"))
     assert devices.installed() == ["2.0.0"] * 3
     devices.power_off()
     assert not any(device.is_on for device in devices)
+
+
+def test_a_cut_that_does_not_come_is_told(device: RigDevice) -> None:
+    cut = device.power_cut(at="app+4096", timeout=60)
+    with pytest.raises(ExpectationError, match=r"was not cut at 'app\+4096' within 60 s; the console ends"):
+        cut()
+
+
+@pytest.mark.parametrize("place", ["app+", "app+9999999999", "app 101%", -1, "a b c", "nowhere+1"])
+def test_a_place_that_is_none_is_refused(device: RigDevice, place: str | int) -> None:
+    with pytest.raises(CloudSdkError):
+        device.power_cut(at=place)
+
+
+def test_an_upgrade_needs_the_right_package(cloud: RigCloud, device: RigDevice, rbl: PackageMaker) -> None:
+    with pytest.raises(UsageError, match="is a package for partition 'app', not 'filesystem'"):
+        cloud.upgrade(device, filesystem=rbl("app", "2.0.0"))
+    with pytest.raises(UsageError, match="needs a device and a package"):
+        cloud.upgrade(device)
+    with pytest.raises(UsageError, match=r"cannot read nothing\.rbl"):
+        cloud.upgrade(device, app="nothing.rbl")
+
+
+def test_a_device_that_is_off_is_not_waited_for(
+    cloud: RigCloud, device: RigDevice, rbl: PackageMaker
+) -> None:
+    device.power_off()
+    with pytest.raises(ExpectationError, match="is not done and the device is off"):
+        cloud.upgrade(device, app=rbl("app", "2.0.0"))
+    with pytest.raises(ExpectationError, match="did not come: the device was switched off"):
+        device.expect("anything")
