@@ -103,15 +103,17 @@ def _require_own_cloud(item: pytest.Item, choice: Choice) -> None:
         raise ChoiceError(
             f"broker and clock are those of the {scope} when cloudsim_cloud_scope = {scope}: set them there"
         )
-    if _is_remote(item.config) and choice.is_virtual:
-        raise ChoiceError("a real cloud knows no virtual clock")
+    if _is_remote(item.config):
+        if choice.is_virtual:
+            raise ChoiceError("a real cloud knows no virtual clock")
+        if not os.environ.get(PRODUCT_KEY):
+            raise ChoiceError(f"the ProductKey of a real cloud is missing: put it into ${PRODUCT_KEY}")
 
 
 def _choice(node: pytest.Item | pytest.Collector | Any) -> Choice:
     options = {name: str(node.config.getini(f"cloudsim_{name}")) for name in DEFAULTS}
-    if options["board"].endswith((".yaml", ".yml")):
-        options["board"] = str(node.config.rootpath / options["board"])
-    return choose(options, [(marker.args, marker.kwargs) for marker in node.iter_markers(MARKER)])
+    markers = [(marker.args, marker.kwargs) for marker in node.iter_markers(MARKER)]
+    return choose(options, markers, root=node.config.rootpath)
 
 
 def _is_remote(config: pytest.Config) -> bool:
@@ -143,14 +145,11 @@ def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def _remote_cloud(config: pytest.Config) -> RigCloud:
     from sim.rig.remote_cloud import CloudSite, RemoteCloud, load_admin
 
-    key = os.environ.get(PRODUCT_KEY)
-    if not key:
-        raise pytest.UsageError(f"the ProductKey of a real cloud is missing: put it into ${PRODUCT_KEY}")
     site = CloudSite(
         config.getini("cloudsim_cloud_url"),
         config.getini("cloudsim_mqtt_url"),
         config.getini("cloudsim_product_id"),
-        key,
+        os.environ[PRODUCT_KEY],
     )
     name = config.getini("cloudsim_cloud_admin")
     return RemoteCloud(site, load_admin(name, site) if name else None, _serials(config).known)

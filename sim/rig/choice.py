@@ -5,16 +5,22 @@ Light: every run of pytest imports this.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
+
+from cloudsdk.errors import CloudSdkError
 
 MARKER: Final = "cloudsim"
 DEFAULTS: Final = {"board": "iot-board", "profile": "manual", "broker": "embedded", "clock": "real"}
+YAML: Final = (".yaml", ".yml")
 #: Names of which the value is one of a few.
 VALUES: Final = {"broker": ("embedded", "mosquitto"), "clock": ("real", "virtual")}
 
 
-class ChoiceError(Exception):
-    """A marker or option that makes no sense."""
+class ChoiceError(CloudSdkError):
+    """A marker or option that makes no sense. Becomes a usage error of pytest."""
+
+    code = "rig.choice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +41,13 @@ class Choice:
 
 
 def choose(
-    options: Mapping[str, str], markers: Iterable[tuple[tuple[Any, ...], Mapping[str, Any]]]
+    options: Mapping[str, str],
+    markers: Iterable[tuple[tuple[Any, ...], Mapping[str, Any]]],
+    *,
+    root: Path,
 ) -> Choice:
-    """`markers` are positional and named arguments of markers, the nearest first. Raises `ChoiceError`."""
+    """`markers` are positional and named arguments of markers, the nearest first; the path of a board starts
+    at `root`. Raises `ChoiceError`."""
     chosen: dict[str, str] = dict(options)
     for positional, named in reversed(list(markers)):
         unknown = sorted(named.keys() - DEFAULTS.keys())
@@ -48,12 +58,13 @@ def choose(
     for name, values in VALUES.items():
         if chosen[name] not in values:
             raise ChoiceError(f"{name} is {' or '.join(values)}, not {chosen[name]!r}")
+    if chosen["board"].endswith(YAML):
+        chosen["board"] = str(root / chosen["board"])
     return Choice(**chosen)
 
 
 def check(choice: Choice) -> None:
     """Look up what has a name. Raises `ChoiceError`."""
-    from cloudsdk.errors import CloudSdkError
     from cloudsdk.profile import PROFILES
     from sim.flash.layout import load_board
 

@@ -146,9 +146,17 @@ def test_a_wrong_marker_ends_the_run_before_any_test(
         ("cloudsim_cloud_scope = class", "cloudsim_cloud_scope is function, module, session, not 'class'"),
         ("cloudsim_cloud_url = http://127.0.0.1:1", "all three"),
         ("cloudsim_profile = x", "profile is .*, not 'x'"),
+        (
+            "cloudsim_cloud_url = http://127.0.0.1:1\ncloudsim_mqtt_url = mqtt://127.0.0.1:1\n"
+            "cloudsim_product_id = x",
+            r".*put it into \$CLOUDSIM_PRODUCT_KEY",
+        ),
     ],
 )
-def test_a_wrong_option_ends_the_run(pytester: pytest.Pytester, ini: str, message: str) -> None:
+def test_a_wrong_option_ends_the_run(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, ini: str, message: str
+) -> None:
+    monkeypatch.delenv("CLOUDSIM_PRODUCT_KEY", raising=False)
     pytester.makeini(f"[pytest]\n{ini}")
     pytester.makepyfile("def test_it(device): pass")
     result = run(pytester)
@@ -356,4 +364,4 @@ def test_the_plugin_alone_imports_nothing_of_the_simulator() -> None:
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     found = {name for name in result.stdout.split() if name.split(".")[0] in ("sim", "cloudsdk")}
-    assert found == {"sim", "sim.pytest_plugin", "sim.rig", "sim.rig.choice"}
+    assert found == {"cloudsdk", "cloudsdk.errors", "sim", "sim.pytest_plugin", "sim.rig", "sim.rig.choice"}

@@ -31,12 +31,12 @@ SITE = CloudSite(
 
 
 def test_the_nearest_marker_counts() -> None:
-    near: tuple[tuple[Any, ...], dict[str, Any]] = ((), {"board": "art-pi"})
+    near: tuple[tuple[Any, ...], dict[str, Any]] = ((), {"board": "own.yaml"})
     far: tuple[tuple[Any, ...], dict[str, Any]] = ((), {"board": "x", "clock": "virtual"})
-    choice = choose(DEFAULTS, [near, far])
-    assert (choice.board, choice.clock, choice.profile) == ("art-pi", "virtual", "manual")
+    choice = choose(DEFAULTS, [near, far], root=Path("/"))
+    assert (choice.board, choice.clock, choice.profile) == ("/own.yaml", "virtual", "manual")
     with pytest.raises(ChoiceError):
-        choose({**DEFAULTS, "broker": "x"}, [])
+        choose({**DEFAULTS, "broker": "x"}, [], root=Path("/"))
 
 
 # --- serial numbers -------------------------------------------------------------------------------------
