@@ -60,6 +60,7 @@ PURE = (
     "sim/faults/network/specs.py",
     "sim/flash",
     "sim/msh",
+    *(f"sim/rig/{name}.py" for name in ("artifacts", "choice", "cuts", "secrets", "virtual_faults")),
     *(
         f"sim/virtual/{name}.py"
         for name in (
@@ -127,6 +128,7 @@ FORBIDDEN = {
     "sim/boot_log.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.application", "sim.board"),
     "sim/console.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.application", "sim.board"),
     "sim/virtual": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
+    "sim/rig": ("sim.cli", "sim.demo"),
     "sim/demo.py": ("sim.cli",),
     "sim/fleet": (
         "sim.application",

@@ -60,8 +60,8 @@ class VirtualPort(Port):
 class VirtualDevice:
     """Runs a board on a virtual network.
 
-    `on_boot` sees every boot that starts an application. Somebody who sees a board that stands still switches
-    it off and on, as long as there are boots left.
+    `on_boot` sees every boot that starts an application. An `attended` board has somebody who gives it its
+    power back, and who switches it off and on when it stands still, as long as there are boots left.
     """
 
     board: Board
@@ -74,6 +74,7 @@ class VirtualDevice:
     log: Log = no_log
     console: Callable[[str], None] | None = None  # besides the log
     shell: ConsoleShell | None = None
+    attended: bool = True
     on_boot: Callable[[BootResult], None] = lambda _result: None
     boots: int = 0
     power_ons: int = 0
@@ -107,7 +108,7 @@ class VirtualDevice:
         self.boot()
 
     def power_off(self) -> None:
-        """Power goes between two flash operations, and comes back."""
+        """Power goes between two flash operations; an attended board gets it back."""
         self._lose_power("off")
 
     def boot(self) -> None:
@@ -127,7 +128,7 @@ class VirtualDevice:
         if self.result.outcome is BootOutcome.JUMP and self._application_is_whole():
             self.on_boot(self.result)
             self._next_start = self.clock.after(BOOT_TIME, self._start)
-        else:
+        elif self.attended:
             self._next_start = self.clock.after(STILL_TIME, self.power_on)
 
     @property
@@ -163,7 +164,8 @@ class VirtualDevice:
         self.log("power", why)
         self._stop()
         self.result = None
-        self._next_start = self.clock.after(DARK_TIME, self.power_on)
+        if self.attended:
+            self._next_start = self.clock.after(DARK_TIME, self.power_on)
 
     # --- application --------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ from sim.faults.network.rules import Cut, Direction, Draw, Ending, FaultSet, Pla
 LINGER: Final = 1.0  # seconds in which a closed side may answer with its own FIN
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 
+#: Link, number of the connection on it, direction, and what goes on to the other side.
+DataObserver = Callable[[Link | None, int, Direction, bytes], None]
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -30,11 +32,13 @@ class Connection:
         device: _Streams,
         cloud: _Streams,
         tell: Callable[[ProxyEvent], None],
+        on_data: DataObserver | None = None,
     ) -> None:
         self.link = link
         self.number = number
         self.drawn: Draw = draw(faults, link, number)
         self._tell = tell
+        self._on_data = on_data
         self._writers = (device[1], cloud[1])
         self._readers = (device[0], cloud[0])
         self._changed = asyncio.Event()
@@ -111,8 +115,13 @@ class Connection:
             translate=lambda data: duplicator.feed(direction, data),
             rest=lambda: duplicator.rest(direction),
             strike=lambda _pipe, cut: self._strike(direction, cut),
+            passed=lambda data: self._passed(direction, data),
             seed=f"{seed}:{direction}",
         )
+
+    def _passed(self, direction: Direction, data: bytes) -> None:
+        if self._on_data is not None:
+            self._on_data(self.link, self.number, direction, data)
 
     def _plan(self, direction: Direction) -> Plan:
         return self.drawn.up if direction is Direction.UP else self.drawn.down

@@ -35,7 +35,7 @@ class _Piece:
 
 
 class Pipe:
-    """`strike` is called when a cut is reached; it returns when that is done.
+    """`strike` is called when a cut is reached; it returns when that is done. `passed` sees what is sent.
 
     `plan` and `changed` give what holds now, and an event that is set when that is over.
     """
@@ -50,6 +50,7 @@ class Pipe:
         translate: Callable[[bytes], bytes],
         rest: Callable[[], bytes],
         strike: Callable[["Pipe", Cut], None],
+        passed: Callable[[bytes], None],
         seed: str,
     ) -> None:
         self.forwarded = 0  # bytes
@@ -61,6 +62,7 @@ class Pipe:
         self._translate = translate
         self._rest = rest
         self._strike = strike
+        self._passed = passed
         self._slices = random.Random(f"{seed}:slices")
         self._lucks = random.Random(f"{seed}:jitter")
         self._line: deque[_Piece] = deque()
@@ -162,7 +164,9 @@ class Pipe:
             if plan.slice is not None:
                 size = min(size, plan.slice.draw(self._slices))
             if size > 0:
-                self._writer.write(data[start : start + size])
+                sent = data[start : start + size]
+                self._passed(sent)
+                self._writer.write(sent)
                 await self._writer.drain()
                 start += size
                 self.forwarded += size

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, Self
 
 from cloudsdk.route import Address, Link
-from sim.faults.network.connection import Connection, abort
+from sim.faults.network.connection import Connection, DataObserver, abort
 from sim.faults.network.errors import NotLoopbackError, ProxyListenError
 from sim.faults.network.events import Closed, Opened, ProxyEvent, Refused
 from sim.faults.network.rules import FaultSet
@@ -30,14 +30,20 @@ _log = logging.getLogger(__name__)
 class FaultProxy:
     """Leads connections through faults, on loopback only. A context manager: runs from entry to exit.
 
-    All methods may be called from any thread. `on_event` is called in the proxy's thread.
+    All methods may be called from any thread. `on_event` and `on_data` are called in the proxy's thread;
+    `on_data` sees whatever passes, secrets as well.
     """
 
     def __init__(
-        self, faults: FaultSet | None = None, *, on_event: Callable[[ProxyEvent], None] | None = None
+        self,
+        faults: FaultSet | None = None,
+        *,
+        on_event: Callable[[ProxyEvent], None] | None = None,
+        on_data: DataObserver | None = None,
     ) -> None:
         self._faults = faults or FaultSet()
         self._on_event = on_event
+        self._on_data = on_data
         self._loop: asyncio.AbstractEventLoop | None = None  # while it runs; under the lock
         self._lock = threading.RLock()
         self._stopping = asyncio.Event()
@@ -165,7 +171,7 @@ class FaultProxy:
             abort(writer)
             raise
         faults = self._faults
-        connection = Connection(link, number, faults, (reader, writer), cloud, self._tell)
+        connection = Connection(link, number, faults, (reader, writer), cloud, self._tell, self._on_data)
         self._connections.add(connection)
         specs = tuple(format_fault(faults.rules[index]) for index in connection.drawn.hits)
         self._tell(Opened(link, number, specs))
