@@ -11,6 +11,7 @@ from cloudsdk.profile import Profile
 from sim.board import Board
 from sim.cloud.client import AdminClient
 from sim.cloud.errors import UnreachableError
+from sim.cloud.rollout import Selection
 from sim.cloud.server import BrokerKind, CloudConfig, CloudServer
 from sim.cloud.shapes import DeviceInfo, ProductInfo, TaskState
 from sim.rig.clock import WallClock
@@ -19,7 +20,12 @@ from sim.rig.device import RigDevice
 from sim.rig.live_device import LiveDevice
 
 PRODUCT: Final = "bench"
-_PROGRESS: Final = {TaskState.DONE: Progress.DONE, TaskState.CANCELLED: Progress.FAILED}
+_PROGRESS: Final = {
+    TaskState.DONE: Progress.DONE,
+    TaskState.FAILED: Progress.FAILED,
+    TaskState.CANCELLED: Progress.FAILED,
+    TaskState.EXPIRED: Progress.FAILED,
+}
 
 
 class LocalCloud(RigCloud):
@@ -76,8 +82,11 @@ class LocalCloud(RigCloud):
     ) -> int:
         product = devices[0].port.product_id
         ids = [self.admin.upload_firmware(path, product)["id"] for path in packages]
-        sns = [device.sn for device in devices]
-        return self.admin.create_task(product, version, ids, sns, mode)["id"]
+        selection = Selection(sns=tuple(device.sn for device in devices))
+        task = self.admin.create_task(
+            product, firmware_ids=ids, selection=selection, mode=mode, version=version
+        )
+        return task["id"]
 
     def progress(self, task: int, device: RigDevice) -> Progress:
         try:

@@ -197,6 +197,7 @@ def test_a_board_of_ones_own_is_found_from_the_root(pytester: pytest.Pytester) -
 REMOTE_CONFTEST = """
 import os
 from pathlib import Path
+from sim.cloud.rollout import Selection
 from sim.rig.local_cloud import LocalCloud
 
 class Admin:
@@ -206,7 +207,9 @@ class Admin:
 
     def upgrade(self, sns, packages, version, mode):
         ids = [self.cloud.admin.upload_firmware(path, self.site.product_id)["id"] for path in packages]
-        return self.cloud.admin.create_task(self.site.product_id, version, ids, sns, mode)["id"]
+        return self.cloud.admin.create_task(
+            self.site.product_id, firmware_ids=ids, selection=Selection(tuple(sns)), mode=mode, version=version
+        )["id"]
 
     def progress(self, task, sn):
         (row,) = self.cloud.admin.show_task(task)["devices"]
