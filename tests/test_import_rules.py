@@ -43,6 +43,23 @@ PURE = (
     "sim/flash",
     "sim/msh",
     *(
+        f"sim/traffic/{name}.py"
+        for name in (
+            "addresses",
+            "compare",
+            "conversation",
+            "events",
+            "fields",
+            "filters",
+            "http1",
+            "identifiers",
+            "mask",
+            "messages",
+            "pcapng",
+            "transcript",
+        )
+    ),
+    *(
         f"sim/virtual/{name}.py"
         for name in (
             "clock",
@@ -95,6 +112,7 @@ FORBIDDEN = {
     "sim/faults": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/boot_log.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.application", "sim.board"),
     "sim/console.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.application", "sim.board"),
+    "sim/traffic": ("sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/virtual": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/demo.py": ("sim.cli",),
 }
@@ -159,11 +177,12 @@ def test_light_commands_need_no_extra() -> None:
         "sim/device.py",
         "sim/offline.py",
         "sim/faults",
+        "sim/traffic",
     ):
         assert not {str(path) for path in modules(room) if violations(path, heavy)}
     light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "device", "faults", "proxy")
     cloud = [f"cloud/{path.stem}" for path in ROOT.glob("sim/cli/cloud/*.py")]
-    more = ("port_options", "certs", "powercut", "powercut_corpus", "powercut_subject")
+    more = ("port_options", "certs", "powercut", "powercut_corpus", "powercut_subject", "traffic")
     for name in (*light, *board, *cloud, *more):
         tree = ast.parse((ROOT / f"sim/cli/{name}.py").read_text())
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]

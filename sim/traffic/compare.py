@@ -23,7 +23,7 @@ MAX_ALIGNED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What counts. `timing` is how far, in seconds, messages may be apart from the start of their connection."""
+    """What counts. `timing`: how much the seconds since the start of the connection may differ."""
 
     identifiers: bool = False
     pings: bool = False
@@ -36,8 +36,8 @@ class Comparison:
 class Difference:
     """`a` is missing in the second recording, `b` in the first; both: `members` are not the same.
 
-    `connection` counts on its link from 1, `message` in its direction from 1. A whole connection that is missing
-    has neither direction nor message.
+    `connection` counts on its link from 1, `message` in its direction from 1. A whole connection that is
+    missing has neither direction nor message.
     """
 
     link: Link
@@ -105,7 +105,7 @@ def _compare_link(
 ) -> Iterator[Difference]:
     for number in range(1, max(len(ours), len(theirs)) + 1):
         if number > len(ours) or number > len(theirs):
-            only = {"connection": "only here"}
+            only: Fields = {"message": "connection"}
             missing = number > len(theirs)
             yield Difference(
                 link, number, None, None, (), only if missing else None, None if missing else only

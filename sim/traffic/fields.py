@@ -39,7 +39,7 @@ _NAMED_BY_END: Final = frozenset({Kind.URL, Kind.TARGET})
 
 
 class Placeholders:
-    """A visitor that numbers the identities it meets, so that two recordings agree if theirs play the same parts."""
+    """A visitor that numbers the identities it meets: two recordings agree if theirs play the same parts."""
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[Kind, str], int] = {}

@@ -199,8 +199,9 @@ def _visit_server(value: dict[str, Any], kind: Kind, visit: Visit) -> dict[str, 
     host, port = _get(value, "host"), integer(_get(value, "port"))
     if not isinstance(host, str) or port is None:
         return value
-    host, _, text = visit(kind, f"{host}:{port}").rpartition(":")
-    new = {"host": host, "port": _as_number(text)}
+    text = visit(kind, f"{host}:{port}")
+    new_host, colon, new_port = text.rpartition(":")
+    new = {"host": new_host if colon else text, "port": _as_number(new_port)}
     return {name: new.get(name.lower(), each) for name, each in value.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a connection says, message by message: MQTT packets, HTTP messages, console lines, log frames. Sans-IO."""
+"""What a connection says: MQTT packets, HTTP messages, console lines, log frames. Sans-IO."""
 
 import re
 from dataclasses import dataclass

@@ -9,8 +9,8 @@ from typing import Final, Self
 from cloudsdk.errors import CloudSdkError
 from cloudsdk.mqtt.packets import Packet
 from cloudsdk.route import Address, Link
-from sim.faults.network import FaultProxy, ProxyEvent
 from sim.faults.network import Closed as ProxyClosed
+from sim.faults.network import FaultProxy, ProxyEvent
 from sim.faults.network import Refused as ProxyRefused
 from sim.faults.network.rules import Direction
 from sim.traffic.addresses import lead_packet, lead_request, lead_response
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 class Recorder:
     """Records into `writer` from entry to exit. A context manager.
 
-    `activation` and `mqtt` are where the device connects. Addresses in what the cloud sends become places on
+    Addresses in what the cloud sends become places on
     `host`, unless `rewrite` is off: then a device in this process comes here by `route`. The recording has
     what each side sent, before anything was rewritten. `mask` replaces secrets in the recording alone.
     """
