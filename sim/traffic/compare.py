@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Final
 
-from cloudsdk.mqtt.packets import PingReq, PingResp
+from cloudsdk.mqtt.packets import PingReq, PingResp, PubAck, PubComp, PubRec, PubRel
 from cloudsdk.route import Link
 from sim.faults.network.rules import Direction
 from sim.traffic.conversation import Conversation, conversations
@@ -60,7 +60,14 @@ class Difference:
         }
 
 
-_Line = tuple[float, Fields]  # seconds since the connection was opened
+_ACKNOWLEDGEMENTS: Final = (PubAck, PubRec, PubRel, PubComp)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    number: int  # in its direction
+    t: float  # seconds since the connection was opened
+    fields: Fields
 
 
 def compare(a: Recording, b: Recording, wanted: Comparison | None = None) -> list[Difference]:
@@ -88,13 +95,17 @@ def _by_link(recording: Recording, wanted: Comparison) -> dict[Link, list[dict[D
 
 
 def _lines(conversation: Conversation, visit: Visit, wanted: Comparison) -> dict[Direction, list[_Line]]:
+    """Acknowledgements come last: whether one overtakes a message is a matter of timing."""
     lines: dict[Direction, list[_Line]] = {direction: [] for direction in Direction}
+    acknowledgements: dict[Direction, list[_Line]] = {direction: [] for direction in Direction}
     for said in conversation.said:
         if isinstance(said.message, PingReq | PingResp) and not wanted.pings:
             continue
         fields = fields_of(said.message, visit, exact=wanted.identifiers)
-        lines[said.direction].append((said.t - conversation.opened, fields))
-    return lines
+        number = len(lines[said.direction]) + len(acknowledgements[said.direction]) + 1
+        lane = acknowledgements if isinstance(said.message, _ACKNOWLEDGEMENTS) else lines
+        lane[said.direction].append(_Line(number, said.t - conversation.opened, fields))
+    return {direction: lines[direction] + acknowledgements[direction] for direction in Direction}
 
 
 def _compare_link(
@@ -126,17 +137,17 @@ def _compare_lines(a: list[_Line], b: list[_Line], timing: float | None) -> Iter
         for offset in range(max(a_stop - a_start, b_stop - b_start)):
             left = a[a_start + offset] if a_start + offset < a_stop else None
             right = b[b_start + offset] if b_start + offset < b_stop else None
-            number = (a_start if left is not None else b_start) + offset + 1
             if left is None or right is None:
-                yield number, (), left and left[1], right and right[1]
+                numbers = [each.number for each in (left, right) if each is not None]
+                yield numbers[0], (), left and left.fields, right and right.fields
             elif kind != "equal":
-                yield number, tuple(_members(left[1], right[1])), left[1], right[1]
-            elif timing is not None and abs(left[0] - right[0]) > timing:
-                yield number, ("t",), _timed(left), _timed(right)
+                yield left.number, tuple(_members(left.fields, right.fields)), left.fields, right.fields
+            elif timing is not None and abs(left.t - right.t) > timing:
+                yield left.number, ("t",), _timed(left), _timed(right)
 
 
 def _opcodes(a: list[_Line], b: list[_Line]) -> list[tuple[str, int, int, int, int]]:
-    texts = [[json.dumps(fields, sort_keys=True) for _, fields in each] for each in (a, b)]
+    texts = [[json.dumps(line.fields, sort_keys=True) for line in each] for each in (a, b)]
     if max(len(a), len(b)) <= MAX_ALIGNED:
         codes: list[tuple[str, int, int, int, int]] = list(
             SequenceMatcher(None, texts[0], texts[1], autojunk=False).get_opcodes()
@@ -151,7 +162,7 @@ def _opcodes(a: list[_Line], b: list[_Line]) -> list[tuple[str, int, int, int, i
 
 
 def _timed(line: _Line) -> Fields:
-    return {**line[1], "t": round(line[0], 3)}
+    return {**line.fields, "t": round(line.t, 3)}
 
 
 def _members(a: Any, b: Any, path: str = "") -> Iterator[str]:
