@@ -138,8 +138,9 @@ def _compare_lines(a: list[_Line], b: list[_Line], timing: float | None) -> Iter
             left = a[a_start + offset] if a_start + offset < a_stop else None
             right = b[b_start + offset] if b_start + offset < b_stop else None
             if left is None or right is None:
-                numbers = [each.number for each in (left, right) if each is not None]
-                yield numbers[0], (), left and left.fields, right and right.fields
+                number = left.number if left is not None else right.number if right is not None else 0
+                a_fields, b_fields = (each.fields if each is not None else None for each in (left, right))
+                yield number, (), a_fields, b_fields
             elif kind != "equal":
                 yield left.number, tuple(_members(left.fields, right.fields)), left.fields, right.fields
             elif timing is not None and abs(left.t - right.t) > timing:

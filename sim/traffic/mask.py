@@ -18,6 +18,7 @@ from sim.traffic.identifiers import Kind, parse_json, visit_json
 
 MASKED_PRODUCT_KEY: Final = "00000000-0000-0000-0000-000000000000"
 MAX_SECRETS: Final = 256  # of one recording; further ones are masked where they are found, and not elsewhere
+_CONSOLES: Final = frozenset({Link.SHELL, Link.LOG})
 _FRAME_HEADER: Final = 4  # bytes before the payload of a Web Log frame (cloudsdk-protocol 5)
 _PASSWORD_LENGTH: Final = KEY_SIZE - DEVICE_ID_LENGTH
 
@@ -48,7 +49,7 @@ class Mask:
 
     def filter(self, link: Link, direction: Direction) -> Filter:
         """For one direction of a connection: what is known, and what its place shows to be a secret."""
-        return _Chain(self._found(link, direction), _Known(self._known))
+        return _Chain(self._found(link, direction), _Known(self._known, holds=link in _CONSOLES))
 
     def _found(self, link: Link, direction: Direction) -> Filter:
         if link is Link.HTTP:
@@ -126,17 +127,21 @@ class _Greeting:
 
 
 class _Known:
-    """Replaces known secrets wherever they are, also across pieces."""
+    """Replaces known secrets wherever they are, also across pieces if it `holds` what one may begin with.
 
-    def __init__(self, known: dict[bytes, bytes]) -> None:
+    Consoles come in any pieces; what else holds a secret comes whole, and must not come after its answer.
+    """
+
+    def __init__(self, known: dict[bytes, bytes], *, holds: bool) -> None:
         self._known = known
+        self._holds = holds
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
         data = self._held + data
         for secret, masked in self._known.items():
             data = data.replace(secret, masked)
-        held = max(_begun(data, self._known), default=0)
+        held = max(_begun(data, self._known), default=0) if self._holds else 0
         self._held = data[len(data) - held :]
         return data[: len(data) - held]
 
