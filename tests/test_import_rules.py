@@ -46,6 +46,7 @@ PURE = (
         f"sim/traffic/{name}.py"
         for name in (
             "addresses",
+            "bindings",
             "compare",
             "conversation",
             "events",
@@ -56,6 +57,7 @@ PURE = (
             "mask",
             "messages",
             "pcapng",
+            "script",
             "transcript",
         )
     ),

@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "device": ("sim.cli.device", "device"),
     "proxy": ("sim.cli.proxy", "proxy"),
     "record": ("sim.cli.traffic", "record"),
+    "replay": ("sim.cli.traffic", "replay"),
     "diff": ("sim.cli.traffic", "diff"),
     "traffic": ("sim.cli.traffic", "traffic"),
     "rbl": ("sim.cli.rbl", "rbl"),

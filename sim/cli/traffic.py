@@ -1,5 +1,6 @@
 """`cloudsim record`, `replay`, `diff` and `traffic`: what device and cloud say to each other, as files."""
 
+import asyncio
 import json
 import re
 import signal
@@ -16,6 +17,7 @@ from cloudsdk.files import open_regular, replacing
 from cloudsdk.route import Address, Link
 from sim.cli.output import echo_json, echo_warning, json_option
 from sim.faults.network.rules import Direction
+from sim.traffic.bindings import Identity
 from sim.traffic.compare import Comparison, Difference, compare
 from sim.traffic.conversation import decoded
 from sim.traffic.errors import TranscriptError
@@ -25,6 +27,8 @@ from sim.traffic.mask import Mask
 from sim.traffic.pcapng import pcapng as capture
 from sim.traffic.recorder import HOST, Recorder
 from sim.traffic.recording import MAX_FILE, RecordingReader, RecordingWriter, load_recording
+from sim.traffic.replay import TIMEOUT, Replay
+from sim.traffic.script import Connects, script
 from sim.traffic.transcript import import_console, import_http, import_mqtt, merge
 
 MAX_TRANSCRIPT: Final = 16 << 20  # bytes
@@ -62,9 +66,7 @@ def _upstream(_context: click.Context, option: click.Parameter, text: str | None
     show_default=True,
     help="Address of this machine where devices connect; other machines need one they can reach.",
 )
-@click.option(
-    "--http-port", type=click.IntRange(0, 65535), default=0, help="Port for activation; 0: any."
-)
+@click.option("--http-port", type=click.IntRange(0, 65535), default=0, help="Port for activation; 0: any.")
 @click.option("--mqtt-port", type=click.IntRange(0, 65535), default=0, help="Port for MQTT; 0: any.")
 @click.option(
     "--rewrite/--no-rewrite",
@@ -142,11 +144,79 @@ def _wait(stop: threading.Event, writer: RecordingWriter) -> None:
 
 
 @click.command()
+@click.argument("file", type=_FILE)
+@click.option("--as", "role", required=True, type=click.Choice(["device", "cloud"]), help="The side to play.")
+@click.option("--to-activation", callback=_upstream, metavar="URL", help="As device: HTTP of the live cloud.")
+@click.option("--to-mqtt", callback=_upstream, metavar="URL", help="As device: its broker.")
+@click.option("--sn", help="As device: SN, if not the recorded one.")
+@click.option("--product-id", help="As device: ProductID, if not the recorded one.")
+@click.option("--product-key", envvar="CLOUDSIM_PRODUCT_KEY", help="Its key; or set CLOUDSIM_PRODUCT_KEY.")
+@click.option("--host", default=HOST, show_default=True, help="As cloud: where the live device connects.")
+@click.option("--http-port", type=click.IntRange(0, 65535), default=0, help="As cloud; 0: any.")
+@click.option("--mqtt-port", type=click.IntRange(0, 65535), default=0, help="As cloud; 0: any.")
+@click.option("--skip-activation", is_flag=True, help="The device has been activated before.")
+@click.option("--pace", is_flag=True, help="Keep the recorded pauses before what is sent.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=TIMEOUT, show_default=True, help="Seconds."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per event, a line each.")
+def replay(
+    file: Path,
+    role: str,
+    to_activation: Address | None,
+    to_mqtt: Address | None,
+    sn: str | None,
+    product_id: str | None,
+    product_key: str | None,
+    host: str,
+    http_port: int,
+    mqtt_port: int,
+    skip_activation: bool,
+    pace: bool,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Play one side of FILE against the live other side. Exit status 1: it does something else."""
+    ours = Direction.UP if role == "device" else Direction.DOWN
+    steps = script(load_recording(file).events, activation=not skip_activation)
+    targets = {Link.HTTP: to_activation, Link.MQTT: to_mqtt}
+    if role == "device":
+        for step in steps:
+            if isinstance(step, Connects) and targets.get(step.link, step.to) is None:
+                option = "--to-activation" if step.link is Link.HTTP else "--to-mqtt"
+                raise UsageError(f"the recording has {step.link} connections: give {option}")
+    player = Replay(steps, ours, identity=Identity(sn, product_id, product_key), timeout=timeout, pace=pace)
+
+    def echo(event: str, **details: Any) -> None:
+        if as_json:
+            click.echo(json.dumps({"event": event, **details}))
+        else:
+            click.echo(" ".join([event, *(f"{name}={value}" for name, value in details.items())]))
+
+    async def play() -> None:
+        for link, target in targets.items():
+            if target is not None:
+                player.connect_to(link, target)
+        if ours is Direction.DOWN:
+            ports = {Link.HTTP: http_port, Link.MQTT: mqtt_port}
+            places = await player.listen(host, ports)
+            names = {Link.HTTP: "activation_url", Link.MQTT: "mqtt_url"}
+            urls = {
+                names[link]: f"{link}://{place[0]}:{place[1]}"
+                for link, place in places.items()
+                if link in names
+            }
+            echo("listening", **urls)
+        await player.run()
+
+    asyncio.run(play())
+    echo("same", messages=player.matched)
+
+
+@click.command()
 @click.argument("a", type=_FILE)
 @click.argument("b", type=_FILE)
-@click.option(
-    "--identifiers", is_flag=True, help="Compare ids, tokens, addresses and times, too."
-)
+@click.option("--identifiers", is_flag=True, help="Compare ids, tokens, addresses and times, too.")
 @click.option("--timing", type=click.FloatRange(min=0), metavar="SECONDS", help="How far times may differ.")
 @click.option("--pings", is_flag=True, help="Compare MQTT pings, too.")
 @click.option("--link", "links", multiple=True, type=click.Choice([str(each) for each in Link]))

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from cloudsdk.cjson import integer
 from cloudsdk.datapoints import DataPoint
 from cloudsdk.mqtt.packets import Connect, Packet, Publish, Subscribe, Unsubscribe
+from sim.traffic.http1 import Head
 
 
 class Kind(StrEnum):
@@ -50,7 +51,8 @@ _MEMBERS: Final = {
 _SERVERS: Final = {DataPoint.SHELL_SERVER: Kind.SHELL_SERVER, DataPoint.LOG_SERVER: Kind.LOG_SERVER}
 _TOPIC: Final = re.compile(r"/(cloud|device)/([^/]+)/([^/]+)(/.*)?", re.DOTALL)
 _SN_QUERY: Final = re.compile(r"([?&]sn=)([^&]*)")
-_KNOWN_PATHS: Final = ("/devices/active", "/devices")  # cloudsdk-protocol 1.2, 8
+_ACTIVATION: Final = ("POST", "/devices/active")  # cloudsdk-protocol 1.2
+_KNOWN_PATHS: Final = (_ACTIVATION[1], "/devices")  # cloudsdk-protocol 1.2, 8
 _WHITE: Final = " \t\r\n"
 
 
@@ -129,6 +131,11 @@ def visit_fields(fields: tuple[tuple[str, str], ...], visit: Visit) -> tuple[tup
         (name, visit(_FIELDS[name.lower()], value)) if name.lower() in _FIELDS else (name, value)
         for name, value in fields
     )
+
+
+def is_activation(head: Head) -> bool:
+    """Whether a head is that of an activation request."""
+    return head.request == _ACTIVATION
 
 
 def path_of(url: str) -> str:
