@@ -51,8 +51,8 @@ class _Line:
 class Replay:
     """Plays `ours`: UP is the device, DOWN the cloud. `pace` keeps the recorded pauses before what is sent.
 
-    What the live side says must mean what was recorded: identifiers, tokens, addresses and times may be others,
-    and so may words with digits on a console. `run` raises `DeviationError` where that ends.
+    What the live side says must mean what was recorded. Identifiers, tokens, addresses and times may be
+    others, and so may words with digits on a console. `run` raises `DeviationError` where that ends.
     """
 
     def __init__(

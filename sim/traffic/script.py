@@ -57,9 +57,10 @@ Step = Connects | Says | Ends | Closes
 
 
 def script(events: Iterable[Event], *, activation: bool = True) -> list[Step]:
-    """The steps, without pings, and without connections that were refused or whose beginning is missing.
+    """The steps up to the last thing said: how connections end after that is for whoever stopped them.
 
-    Without `activation` the connections that activate are left out: the device has been activated before.
+    Pings are not in it, nor are connections that were refused or whose beginning is missing. Without
+    `activation` those that activate are left out: the device has been activated before.
     """
     steps: list[Step] = []
     known: set[int] = set()
@@ -71,6 +72,8 @@ def script(events: Iterable[Event], *, activation: bool = True) -> list[Step]:
     if not activation:
         left_out = {step.connection for step in steps if _activates(step)}
         steps = [step for step in steps if step.connection not in left_out]
+    while steps and isinstance(steps[-1], Ends | Closes):
+        steps.pop()
     return steps
 
 
