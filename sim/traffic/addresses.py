@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from cloudsdk.mqtt.packets import Packet, Publish, encode
 from cloudsdk.route import Address, Link
+from cloudsdk.shell.remote import Server
+from sim.traffic.events import MAX_PORT
 from sim.traffic.http1 import Head, make_head
 from sim.traffic.identifiers import Kind, visit_fields, visit_payload
 
@@ -53,7 +55,9 @@ def _visitor(lead: Lead) -> Callable[[Kind, str], str]:
             return _lead_url(text, lead)
         if kind in _SERVERS:
             host, _, port = text.rpartition(":")
-            led = lead(_SERVERS[kind], host, int(port))
+            # The device asks no DNS: what is no address leads nowhere, and shall go on doing so.
+            reachable = Server(host, int(port)).is_reachable and 0 < int(port) <= MAX_PORT
+            led = lead(_SERVERS[kind], host, int(port)) if reachable else None
             return f"{led[0]}:{led[1]}" if led is not None else text
         return text
 

@@ -52,7 +52,7 @@ class RecordingWriter:
         with self._lock:
             if self.stopped is None:
                 self._append(event_line(event))
-                self.events += 1
+                self.events += self.stopped is None
 
     def _append(self, line: bytes) -> None:
         if len(line) > self._left:

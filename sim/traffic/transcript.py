@@ -22,7 +22,7 @@ _PLAIN: Final = {"CONNACK": 0x20, "PUBACK": 0x40, "SUBACK": 0x90, "PINGREQ": 0xC
 _FIRST: Final = ("CONNECT", "CONNACK")
 _REQUEST: Final = "--- HTTP request\n"
 _NOT_A_REQUEST: Final = re.compile(r"--- (?!HTTP request).*\n")
-_STEP: Final = re.compile(r"\[ *([0-9.]+)\] (connection|recv|send|closing|peer closed)(.*)")
+_STEP: Final = re.compile(r"\[ *([0-9]+\.[0-9]+)\] (connection|recv|send|closing|peer closed)(.*)")
 
 
 def import_mqtt(text: str, connection: int = 1) -> list[Event]:
@@ -84,7 +84,7 @@ def _console(text: str, link: Link, connection: int) -> Iterator[Event]:
             connection += 1
             yield Opened(t, connection, link, _UNKNOWN)
         elif step == "recv":
-            data = _bytes(rest.split(" ", 1)[1].rpartition(" first16=")[0])
+            data = _bytes(rest.partition(" ")[2].rpartition(" first16=")[0])
             yield Data(t, connection, link, Direction.UP, data)
         elif step == "send":
             data = _bytes(rest) if rest.startswith("b") else rest.encode()

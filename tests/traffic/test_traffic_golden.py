@@ -138,10 +138,15 @@ def test_t4_shell_and_log(rig: Rig, tmp_path: Path) -> None:
 
 def test_a_difference_from_the_original_is_seen() -> None:
     text = transcript("tap.t4.log")
-    changed = text.replace('"DP":1021,"value":true', '"DP":1021,"value":false').replace("0xce", "0xcc")
+    changed = text.replace('"DP":1025', '"DP":1026').replace("0xce", "0xcc")
     recordings = [Recording(Header(0.0), tuple(import_mqtt(each))) for each in (text, changed)]
     members = {member for each in compare(*recordings) for member in each.members}
-    assert members == {"clean_session", "payload.data.0.value"}
+    assert members == {
+        "clean_session",
+        "payload.data.0.dp",
+        "payload.data.0.value.host",
+        "payload.data.0.value.port",
+    }
     assert compare(recordings[0], recordings[0]) == []
 
 
