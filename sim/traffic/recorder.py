@@ -51,6 +51,7 @@ class Recorder:
         self._started = clock()
         self._connections = 0
         self._places: dict[tuple[Link, str, int], Address | None] = {}
+        self._own: set[Address] = set()
         self._open: dict[tuple[Link | None, int], int] = {}  # number on its link -> in the recording
         self._proxy = FaultProxy(on_event=self._happened, tap=self._tap)
 
@@ -66,16 +67,20 @@ class Recorder:
 
         Raises `ProxyListenError`.
         """
-        return self._proxy.listen(upstream, link=link, host=self._host, port=port)
+        place = self._proxy.listen(upstream, link=link, host=self._host, port=port)
+        self._own.add(place)
+        return place
 
     def route(self, link: Link, host: str, port: int) -> Address:
         """The way for a `CloudClient` in this process."""
         return self.lead(link, host, port) or (host, port)
 
     def lead(self, link: Link, host: str, port: int) -> Address | None:
-        """Where connections to `host` and `port` go; None when there is no place left."""
+        """Where connections to `host` and `port` go; None when they come here anyway, or no place is left."""
         key = (link, host, port)
         with self._lock:
+            if (host, port) in self._own:
+                return None
             if key not in self._places:
                 if len(self._places) >= MAX_PLACES:
                     return None
