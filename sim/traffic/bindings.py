@@ -40,6 +40,7 @@ _DEVICE_TOPIC: Final = re.compile(r"(/device/[^/]+/[^/]+).*", re.DOTALL)
 _WORD_WITH_DIGIT: Final = re.compile(rb"[A-Za-z]*[0-9][A-Za-z0-9]*")
 WORD: Final = b"[A-Za-z0-9]"
 _FRAME: Final = b"\x01\x00"  # cloudsdk-protocol 5
+_PASSING: Final = frozenset({Kind.TIME, Kind.TAG, Kind.HOST})  # nothing later refers to them
 _IDENTIFIED: Final = (PubAck, PubRec, PubRel, PubComp, SubAck, UnsubAck)
 
 
@@ -204,7 +205,8 @@ def _identifiers(message: Message) -> list[tuple[Kind, str]]:
     found: list[tuple[Kind, str]] = []
 
     def visit(kind: Kind, text: str) -> str:
-        found.append((kind, text))
+        if kind not in _PASSING:
+            found.append((kind, text))
         return text
 
     fields_of(message, visit)

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Self
 
 from cloudsdk.errors import CloudSdkError
@@ -20,6 +21,7 @@ from sim.traffic.mask import Mask
 from sim.traffic.recording import RecordingWriter
 
 HOST: Final = "127.0.0.1"
+MAX_DATA: Final = 64 * 1024  # bytes in one event; with every byte escaped it fits into a line
 MAX_PLACES: Final = 128  # addresses a cloud may name; connections to further ones pass by
 
 _log = logging.getLogger(__name__)
@@ -162,5 +164,14 @@ class _Tap:
         return self._rewriters[direction].rest()
 
     def _record(self, direction: Direction, data: bytes) -> None:
-        if data:
-            self._recorder.record(lambda t: Data(t, self._connection, self._link, direction, data))
+        for start in range(0, len(data), MAX_DATA):
+            piece = data[start : start + MAX_DATA]
+            self._recorder.record(
+                partial(
+                    Data,
+                    connection=self._connection,
+                    link=self._link,
+                    direction=direction,
+                    data=piece,
+                )
+            )

@@ -20,6 +20,8 @@ from sim.traffic.messages import Greeting, Message, Text, greeting, stream
 from sim.traffic.script import Closes, Connects, Ends, Says, Step, says_text
 
 TIMEOUT: Final = 30.0  # seconds until something that does not come is a deviation
+LINGER: Final = 1.0  # seconds a side may take to close after us
+MAX_CONNECTIONS: Final = 100  # to one place that nobody has asked for yet
 MAX_WAITING: Final = 10_000  # messages of one connection that nobody has asked for yet
 MAX_CONSOLE: Final = 1 << 20  # bytes of console output, likewise
 MAX_SHOWN: Final = 300  # characters of a message in a deviation
@@ -45,7 +47,7 @@ class _Line:
     in_word: bool = False  # what was matched on the console last ends in a word that may be another
     ended: bool = False
     came: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None] = field(init=False)
 
 
 class Replay:
@@ -89,7 +91,7 @@ class Replay:
             if not isinstance(step, Connects) or (step.link, step.to) in self._servers:
                 continue
             key = (step.link, step.to)
-            queue: asyncio.Queue[_Streams] = asyncio.Queue()
+            queue: asyncio.Queue[_Streams] = asyncio.Queue(MAX_CONNECTIONS)
             self._accepted[key] = queue
 
             def accept(
@@ -97,7 +99,10 @@ class Replay:
                 writer: asyncio.StreamWriter,
                 queue: asyncio.Queue[_Streams] = queue,
             ) -> None:
-                queue.put_nowait((reader, writer))
+                if queue.full():
+                    writer.close()
+                else:
+                    queue.put_nowait((reader, writer))
 
             self._servers[key] = await asyncio.start_server(accept, host, wanted.pop(step.link, 0))
             first.setdefault(step.link, self._served(key))
@@ -123,11 +128,10 @@ class Replay:
             await self.close()
 
     async def close(self) -> None:
-        """Close everything, with FIN."""
+        """Close everything: a FIN, then what still comes is read, since closing over it would be a reset."""
         for server in self._servers.values():
             server.close()
-        for line in self._lines.values():
-            await self._hang_up(line)
+        await asyncio.gather(*map(self._hang_up, self._lines.values()))
         for queue in self._accepted.values():
             while not queue.empty():
                 queue.get_nowait()[1].close()
@@ -135,10 +139,9 @@ class Replay:
     async def _play(self, step: Step) -> None:
         match step:
             case Connects():
-                streams = await (self._dial(step) if self._ours is Direction.UP else self._answer(step))
-                host = self._target(step)[0] if self._ours is Direction.UP else _LOCAL
-                line = self._lines[step.connection] = _Line(step.link, *streams, host)
+                line = await (self._dial(step) if self._ours is Direction.UP else self._answer(step))
                 line.task = asyncio.create_task(self._read(line))
+                self._lines[step.connection] = line
             case Says(direction=self._ours):
                 await self._send(step)
             case Says():
@@ -155,22 +158,22 @@ class Replay:
 
     # --- connections --------------------------------------------------------------------------------
 
-    def _target(self, step: Connects) -> Address:
-        return self._bindings.address(step.link, step.to) or self._targets.get(step.link, step.to)
-
-    async def _dial(self, step: Connects) -> _Streams:
-        host, port = self._target(step)
+    async def _dial(self, step: Connects) -> _Line:
+        target = self._bindings.address(step.link, step.to) or self._targets.get(step.link)
+        if target is None:
+            raise _deviation(step.connection, step.link, "an address from the cloud", "none")
+        host, port = target
         try:
             async with asyncio.timeout(self._timeout):
-                return await asyncio.open_connection(host, port)
+                return _Line(step.link, *await asyncio.open_connection(host, port), host)
         except OSError as error:
             wanted = f"a connection to {host}:{port}"
             raise _deviation(step.connection, step.link, wanted, error.strerror or "none") from None
 
-    async def _answer(self, step: Connects) -> _Streams:
+    async def _answer(self, step: Connects) -> _Line:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._accepted[step.link, step.to].get()
+                return _Line(step.link, *await self._accepted[step.link, step.to].get(), _LOCAL)
         except TimeoutError:
             raise _deviation(step.connection, step.link, "a connection", "none") from None
 
@@ -184,9 +187,11 @@ class Replay:
 
     @staticmethod
     async def _hang_up(line: _Line) -> None:
-        if line.task is not None:
-            line.task.cancel()
-            await asyncio.gather(line.task, return_exceptions=True)
+        with contextlib.suppress(OSError):
+            line.writer.write_eof()
+        await asyncio.wait({line.task}, timeout=LINGER)
+        line.task.cancel()
+        await asyncio.gather(line.task, return_exceptions=True)
         line.writer.close()
 
     async def _read(self, line: _Line) -> None:

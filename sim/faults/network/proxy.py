@@ -192,7 +192,7 @@ class FaultProxy:
         self._connections.add(connection)
         specs = tuple(format_fault(faults.rules[index]) for index in connection.drawn.hits)
         self._tell(Opened(link, number, specs))
-        reset = True
+        reset = self._tap is None
         try:
             reset = await connection.run()
         finally:
