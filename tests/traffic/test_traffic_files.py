@@ -341,6 +341,42 @@ def test_a_place_nobody_listens_at_is_recorded_and_the_device_gets_no_reset(tmp_
     assert isinstance(event, Refused)
 
 
+def test_a_recorder_that_stops_closes_without_reset(tmp_path: Path) -> None:
+    path = tmp_path / "stopped.jsonl"
+    with socket.create_server(("127.0.0.1", 0)) as server, RecordingWriter(path, Header(0.0)) as writer:
+        with Recorder(writer) as recorder:
+            place = recorder.listen(Link.SHELL, server.getsockname()[:2])
+            device = socket.create_connection(place, timeout=10)
+            cloud, _ = server.accept()
+            cloud.settimeout(10)
+        with device, cloud:
+            assert (device.recv(1), cloud.recv(1)) == (b"", b"")
+    assert load_recording(path).events[-1] == Closed(pytest.approx(0, abs=60), 1, Link.SHELL, reset=False)
+
+
+def test_a_place_of_the_recorder_itself_is_not_led_again(tmp_path: Path) -> None:
+    with RecordingWriter(tmp_path / "own.jsonl", Header(0.0)) as writer, Recorder(writer) as recorder:
+        own = recorder.listen(Link.HTTP, ("127.0.0.1", 9))
+        assert recorder.lead(Link.HTTP, *own) is None
+        led = recorder.lead(Link.HTTP, "127.0.0.1", 9)
+        assert led not in (None, own)
+        assert recorder.lead(Link.HTTP, "127.0.0.1", 9) == led
+
+
+def test_a_long_packet_becomes_lines_that_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    packet = encode(Publish("/cloud/p/d/log", b"\x1b" * 900_000))
+    with socket.create_server(("127.0.0.1", 0)) as server, RecordingWriter(path, Header(0.0)) as writer:
+        with Recorder(writer, mask=Mask()) as recorder:
+            with socket.create_connection(recorder.listen(Link.MQTT, server.getsockname()[:2])) as device:
+                cloud, _ = server.accept()
+                with cloud:
+                    device.sendall(packet)
+                    assert cloud.recv(len(packet), socket.MSG_WAITALL) == packet
+    events = load_recording(path).events
+    assert b"".join(event.data for event in events if isinstance(event, Data)) == packet
+
+
 def shell_of(text: str) -> list[Event]:
     return import_console(text, Link.SHELL)
 
