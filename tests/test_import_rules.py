@@ -184,8 +184,18 @@ def test_light_commands_need_no_extra() -> None:
         assert not {str(path) for path in modules(room) if violations(path, heavy)}
     light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "device", "faults", "proxy")
     cloud = [f"cloud/{path.stem}" for path in ROOT.glob("sim/cli/cloud/*.py")]
-    more = ("port_options", "certs", "powercut", "powercut_corpus", "powercut_subject", "traffic")
-    for name in (*light, *board, *cloud, *more):
+    more = (
+        "port_options",
+        "certs",
+        "powercut",
+        "powercut_corpus",
+        "powercut_subject",
+        "record",
+        "replay",
+        "diff",
+    )
+    recordings = ("traffic", "traffic_options")
+    for name in (*light, *board, *cloud, *more, *recordings):
         tree = ast.parse((ROOT / f"sim/cli/{name}.py").read_text())
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}

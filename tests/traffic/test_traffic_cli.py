@@ -4,6 +4,7 @@ import json
 import os
 import queue
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -125,6 +126,7 @@ def test_show_prints_no_secret(world: World, recording: Path) -> None:
 def test_an_export_is_a_capture(recording: Path, tmp_path: Path) -> None:
     capture = tmp_path / "upgrade.pcapng"
     assert run("traffic", "pcapng", recording, capture).exit_code == 0
+    assert stat.S_IMODE(capture.stat().st_mode) == 0o600
     done = subprocess.run(
         ["tshark", "-r", capture, "-Y", "http || mqtt"],
         capture_output=True,
