@@ -15,7 +15,7 @@ from sim.cli.traffic_options import FILE, PORT, upstream
 from sim.traffic.events import Header
 from sim.traffic.mask import Mask
 from sim.traffic.recorder import HOST, Recorder
-from sim.traffic.recording import RecordingWriter
+from sim.traffic.recording import MAX_FILE, RecordingWriter
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from cloudsdk.errors import UsageError
-from cloudsdk.files import open_regular, replacing
+from cloudsdk.files import PRIVATE, open_regular, replacing
 from cloudsdk.route import Link
 from sim.cli.output import echo_warning
 from sim.cli.traffic_options import FILE
