@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cloudsdk.errors import UsageError
+from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.route import Address, Link
 from sim.cli.output import echo_json, echo_warning, json_option
 from sim.cli.traffic_options import FILE, PORT, upstream
@@ -79,10 +79,14 @@ def record(
         masking = Mask(product_key) if mask else None
         with Recorder(writer, host=host, rewrite=rewrite, mask=masking) as recorder:
             facts: dict[str, Any] = {"file": str(output.absolute())}
-            for link, target, port, name, scheme in places:
-                if target is not None:
-                    found_host, found_port = recorder.listen(link, target, port)
-                    facts[name] = f"{scheme}://{found_host}:{found_port}"
+            try:
+                for link, target, port, name, scheme in places:
+                    if target is not None:
+                        found_host, found_port = recorder.listen(link, target, port)
+                        facts[name] = f"{scheme}://{found_host}:{found_port}"
+            except CloudSdkError:
+                output.unlink()
+                raise
             if as_json:
                 echo_json(facts)
             else:

@@ -4,6 +4,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -179,3 +180,12 @@ def test_a_wrong_call_is_one_line(recording: Path, tmp_path: Path) -> None:
         error = failed(*arguments)
         assert (error.code, error.exit_status) == (code, 2)
     assert not (tmp_path / "a").exists()
+
+
+def test_a_port_in_use_leaves_no_recording_behind(tmp_path: Path) -> None:
+    path = tmp_path / "none.jsonl"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        recorder = Running("record", "--to-mqtt", "127.0.0.1:1", "--mqtt-port", port, "-o", path)
+        assert recorder.end() == 1
+    assert not path.exists()
