@@ -347,8 +347,10 @@ def test_a_recorder_that_stops_closes_without_reset(tmp_path: Path) -> None:
         with Recorder(writer) as recorder:
             place = recorder.listen(Link.SHELL, server.getsockname()[:2])
             device = socket.create_connection(place, timeout=10)
+            device.sendall(KEY)
             cloud, _ = server.accept()
             cloud.settimeout(10)
+            assert cloud.recv(48, socket.MSG_WAITALL) == KEY
         with device, cloud:
             assert (device.recv(1), cloud.recv(1)) == (b"", b"")
     assert load_recording(path).events[-1] == Closed(pytest.approx(0, abs=60), 1, Link.SHELL, reset=False)

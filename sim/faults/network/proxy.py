@@ -178,13 +178,10 @@ class FaultProxy:
         except (OSError, OverflowError) as error:
             reason = "timeout" if isinstance(error, TimeoutError) else str(error)
             self._tell(Refused(link, number, reason))
-            if self._tap is None:
-                abort(writer)
-            else:
-                writer.close()
+            self._turn_away(writer)
             return
         except BaseException:
-            abort(writer)
+            self._turn_away(writer)
             raise
         faults = self._faults
         translator = self._tap(link, number, upstream) if self._tap is not None else None
@@ -198,6 +195,12 @@ class FaultProxy:
         finally:
             self._connections.discard(connection)
             self._tell(Closed(link, number, connection.up, connection.down, reset))
+
+    def _turn_away(self, writer: asyncio.StreamWriter) -> None:
+        if self._tap is None:
+            abort(writer)
+        else:
+            writer.close()
 
     def _tell(self, event: ProxyEvent) -> None:
         _log.info("%s", event)
