@@ -62,6 +62,25 @@ PURE = (
     "sim/msh",
     *(f"sim/rig/{name}.py" for name in ("artifacts", "choice", "cuts", "secrets", "virtual_faults")),
     *(
+        f"sim/traffic/{name}.py"
+        for name in (
+            "addresses",
+            "bindings",
+            "compare",
+            "conversation",
+            "events",
+            "fields",
+            "filters",
+            "http1",
+            "identifiers",
+            "mask",
+            "messages",
+            "pcapng",
+            "script",
+            "transcript",
+        )
+    ),
+    *(
         f"sim/virtual/{name}.py"
         for name in (
             "clock",
@@ -127,6 +146,7 @@ FORBIDDEN = {
     "sim/faults": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/boot_log.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.application", "sim.board"),
     "sim/console.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.application", "sim.board"),
+    "sim/traffic": ("sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/virtual": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/rig": ("sim.cli", "sim.demo"),
     "sim/demo.py": ("sim.cli",),
@@ -206,12 +226,23 @@ def test_light_commands_need_no_extra() -> None:
         "sim/offline.py",
         "sim/faults",
         "sim/fleet",
+        "sim/traffic",
     ):
         assert not {str(path) for path in modules(room) if violations(path, heavy)}
     light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "device", "faults", "fleet", "proxy")
     cloud = [f"cloud/{path.stem}" for path in ROOT.glob("sim/cli/cloud/*.py")]
-    more = ("port_options", "certs", "powercut", "powercut_corpus", "powercut_subject")
-    for name in (*light, *board, *cloud, *more):
+    more = (
+        "port_options",
+        "certs",
+        "powercut",
+        "powercut_corpus",
+        "powercut_subject",
+        "record",
+        "replay",
+        "diff",
+    )
+    recordings = ("traffic", "traffic_options")
+    for name in (*light, *board, *cloud, *more, *recordings):
         tree = ast.parse((ROOT / f"sim/cli/{name}.py").read_text())
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}

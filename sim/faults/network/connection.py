@@ -5,7 +5,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cloudsdk.route import Link
 from sim.faults.network.duplicate import Duplicator
@@ -21,8 +21,22 @@ DataObserver = Callable[[Link | None, int, Direction, bytes], None]
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
+class Translator(Protocol):
+    """What the bytes of a connection become on their way."""
+
+    def feed(self, direction: Direction, data: bytes) -> bytes:
+        """What to deliver for `data`; the rest of it is held back."""
+
+    def rest(self, direction: Direction) -> bytes:
+        """What is held back when the stream ends."""
+
+
 class Connection:
-    """Between `device` and `cloud`, streams that are connected."""
+    """Between `device` and `cloud`, streams that are connected.
+
+    A `translator` of the caller takes the place of the duplicator, and no reset comes from here but
+    a peer's own.
+    """
 
     def __init__(
         self,
@@ -33,6 +47,7 @@ class Connection:
         cloud: _Streams,
         tell: Callable[[ProxyEvent], None],
         on_data: DataObserver | None = None,
+        translator: Translator | None = None,
     ) -> None:
         self.link = link
         self.number = number
@@ -44,9 +59,11 @@ class Connection:
         self._changed = asyncio.Event()
         self._end: asyncio.Future[bool] = asyncio.get_running_loop().create_future()  # True: by RST
         self._ending: asyncio.Task[None] | None = None
-        duplicator = Duplicator(lambda direction: self._plan(direction).duplicate)
+        self._resets = translator is None
+        if translator is None:
+            translator = Duplicator(lambda direction: self._plan(direction).duplicate)
         self._pipes = {
-            direction: self._pipe(direction, reader, writer, duplicator, f"{faults.seed}:{link}:{number}")
+            direction: self._pipe(direction, reader, writer, translator, f"{faults.seed}:{link}:{number}")
             for direction, reader, writer in (
                 (Direction.UP, device[0], cloud[1]),
                 (Direction.DOWN, cloud[0], device[1]),
@@ -69,21 +86,26 @@ class Connection:
         self._changed = asyncio.Event()
 
     async def run(self) -> bool:
-        """Until it is over; returns whether it ended with RST. Cancelled, it aborts both sides."""
+        """Until it is over; returns whether it ended with RST. Cancelled, it aborts both sides; with a
+        translator it closes them."""
         tasks = [
             asyncio.create_task(work) for pipe in self._pipes.values() for work in (pipe.read(), pipe.write())
         ]
         streams = asyncio.gather(*tasks)
-        reset = True
+        reset = cancelled = True
         try:
             ends: set[asyncio.Future[Any]] = {streams, self._end}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             reset = self._end.result() if self._end.done() else await self._both_ended(streams)
+            cancelled = False
         finally:
             for task in (*tasks, *filter(None, (self._ending,))):
                 task.cancel()
             await asyncio.gather(streams, *tasks, return_exceptions=True)
-            if reset:
+            if cancelled and not self._resets:
+                for writer in self._writers:
+                    writer.close()
+            elif reset:
                 self._abort()
         if not reset:
             await self._close()
@@ -104,7 +126,7 @@ class Connection:
         direction: Direction,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        duplicator: Duplicator,
+        translator: Translator,
         seed: str,
     ) -> Pipe:
         return Pipe(
@@ -112,8 +134,8 @@ class Connection:
             writer,
             plan=lambda: self._plan(direction),
             changed=lambda: self._changed,
-            translate=lambda data: duplicator.feed(direction, data),
-            rest=lambda: duplicator.rest(direction),
+            translate=lambda data: translator.feed(direction, data),
+            rest=lambda: translator.rest(direction),
             strike=lambda _pipe, cut: self._strike(direction, cut),
             passed=lambda data: self._passed(direction, data),
             seed=f"{seed}:{direction}",

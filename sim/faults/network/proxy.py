@@ -6,13 +6,15 @@ import errno
 import ipaddress
 import itertools
 import logging
+import os
+import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Final, Self
 
 from cloudsdk.route import Address, Link
-from sim.faults.network.connection import Connection, DataObserver, abort
+from sim.faults.network.connection import Connection, DataObserver, Translator, abort
 from sim.faults.network.errors import NotLoopbackError, ProxyListenError
 from sim.faults.network.events import Closed, Opened, ProxyEvent, Refused
 from sim.faults.network.rules import FaultSet
@@ -22,7 +24,11 @@ HOST: Final = "127.0.0.1"
 CONNECT_TIMEOUT: Final = 10.0  # seconds for the connection to the cloud
 MAX_CONNECTIONS: Final = 1000  # at a time: half-open ones stay
 _BACKLOG: Final = 128
+_MAX_PORT: Final = 65535
 _LOCALHOST: Final = "localhost"
+
+#: Given link, number and upstream of a connection that was made, what its bytes pass through.
+Tap = Callable[[Link | None, int, Address], Translator]
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +38,10 @@ class FaultProxy:
 
     All methods may be called from any thread. `on_event` and `on_data` are called in the proxy's thread;
     `on_data` sees whatever passes, secrets as well.
+
+    With a `tap` it is a witness: other machines may be led to, each connection's bytes pass through what the
+    tap gives, in the proxy's thread, and the proxy itself never resets: a reset is deadly to a console of
+    CloudSDK 2.0.0 (cloudsdk-protocol 4).
     """
 
     def __init__(
@@ -40,10 +50,12 @@ class FaultProxy:
         *,
         on_event: Callable[[ProxyEvent], None] | None = None,
         on_data: DataObserver | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self._faults = faults or FaultSet()
         self._on_event = on_event
         self._on_data = on_data
+        self._tap = tap
         self._loop: asyncio.AbstractEventLoop | None = None  # while it runs; under the lock
         self._lock = threading.RLock()
         self._stopping = asyncio.Event()
@@ -86,13 +98,17 @@ class FaultProxy:
 
         Raises `NotLoopbackError` and `ProxyListenError`.
         """
-        for each in (host, upstream[0]):
-            require_loopback(each)
+        if self._tap is None:
+            for each in (host, upstream[0]):
+                require_loopback(each)
         with self._lock:
             if self._loop is None:
                 raise ProxyListenError("the proxy does not run")
-            work = self._listen(upstream, link, host, port)
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            # Bound here, not in the loop: the proxy's own thread may call this, too.
+            listener = _bound(host, port)
+            self._loop.call_soon_threadsafe(self._accept, listener, upstream, link)
+            found_host, found_port = listener.getsockname()[:2]
+            return found_host, found_port
 
     def address(self, link: Link, host: str, port: int) -> Address:
         """Where to connect instead of `host` and `port`; the same for the same place."""
@@ -124,6 +140,7 @@ class FaultProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for server in self._servers:
+            server.close()
             await server.wait_closed()
         await asyncio.sleep(0)  # the transports' last callbacks
 
@@ -131,23 +148,22 @@ class FaultProxy:
         for connection in self._connections:
             connection.set(self._faults)
 
-    async def _listen(self, upstream: Address, link: Link | None, host: str, port: int) -> Address:
+    def _accept(self, listener: socket.socket, upstream: Address, link: Link | None) -> None:
+        self._keep(asyncio.create_task(self._listen(listener, upstream, link)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _listen(self, listener: socket.socket, upstream: Address, link: Link | None) -> None:
         async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 - asyncio runs every callback as a task
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._keep(task)
             with contextlib.suppress(asyncio.CancelledError):  # the proxy stops
                 await self._lead(link, upstream, reader, writer)
 
-        try:
-            server = await asyncio.start_server(accepted, host, port, backlog=_BACKLOG)
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or "ports are 0 to 65535"
-            raise ProxyListenError(f"cannot listen on {host}:{port}: {reason}") from None
-        self._servers.append(server)
-        found_host, found_port = server.sockets[0].getsockname()[:2]
-        return found_host, found_port
+        self._servers.append(await asyncio.start_server(accepted, sock=listener, backlog=_BACKLOG))
 
     async def _lead(
         self,
@@ -165,27 +181,50 @@ class FaultProxy:
         except (OSError, OverflowError) as error:
             reason = "timeout" if isinstance(error, TimeoutError) else str(error)
             self._tell(Refused(link, number, reason))
-            abort(writer)
+            self._turn_away(writer)
             return
         except BaseException:
-            abort(writer)
+            self._turn_away(writer)
             raise
         faults = self._faults
-        connection = Connection(link, number, faults, (reader, writer), cloud, self._tell, self._on_data)
+        translator = self._tap(link, number, upstream) if self._tap is not None else None
+        connection = Connection(
+            link, number, faults, (reader, writer), cloud, self._tell, self._on_data, translator
+        )
         self._connections.add(connection)
         specs = tuple(format_fault(faults.rules[index]) for index in connection.drawn.hits)
         self._tell(Opened(link, number, specs))
-        reset = True
+        reset = self._tap is None
         try:
             reset = await connection.run()
         finally:
             self._connections.discard(connection)
             self._tell(Closed(link, number, connection.up, connection.down, reset))
 
+    def _turn_away(self, writer: asyncio.StreamWriter) -> None:
+        if self._tap is None:
+            abort(writer)
+        else:
+            writer.close()
+
     def _tell(self, event: ProxyEvent) -> None:
         _log.info("%s", event)
         if self._on_event is not None:
             self._on_event(event)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises `ProxyListenError`."""
+    if not 0 <= port <= _MAX_PORT:
+        raise ProxyListenError(f"cannot listen on {host}:{port}: ports are 0 to {_MAX_PORT}")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except socket.gaierror as error:
+        reason = error.strerror
+    except OSError as error:
+        reason = os.strerror(error.errno or errno.EADDRNOTAVAIL)  # without the addition of create_server
+    raise ProxyListenError(f"cannot listen on {host}:{port}: {reason}")
 
 
 def require_loopback(host: str) -> None:

@@ -1,0 +1,1 @@
+"""Traffic between device and cloud: recorded, replayed, compared, exported."""
