@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "rbl": ("sim.cli.rbl", "rbl"),
     "powercut": ("sim.cli.powercut", "powercut"),
     "certs": ("sim.cli.certs", "certs"),
+    "conform": ("sim.cli.conform", "conform"),
 }
 #: Distribution that each optional import comes from -> the extra that installs it.
 _EXTRAS: Final = dict.fromkeys(
