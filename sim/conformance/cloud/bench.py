@@ -2,7 +2,7 @@
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -14,11 +14,11 @@ from cloudsdk.ota.pack import pack
 from sim.conformance.case import NotRunError, Suite, expect, expect_equal, violated
 from sim.conformance.cloud.hook import AdminHook, LogHook, Product, ShellHook
 from sim.conformance.cloud.http import Response, exchange, post_head
-from sim.conformance.cloud.mqtt_device import MqttDevice
+from sim.conformance.cloud.mqtt_device import ANSWER_TIMEOUT, MqttDevice
 from sim.conformance.scope import Scope
 from sim.conformance.stream import Address
 
-SETTLE: Final = 0.5  # seconds in which what must not come would have come
+SETTLE: Final = 0.5  # seconds in which what must not come would have come, unless told otherwise
 _TIMESTAMP: Final = 1546300800  # of packages
 
 SUITE: Final = Suite["CloudBench"]("cloud", "Cases for clouds")
@@ -40,7 +40,8 @@ class Identity:
 
 @dataclass(slots=True)
 class CloudTarget:
-    """The cloud under test. `given` is a device that the cloud knows."""
+    """The cloud under test. `given` is a device that the cloud knows; `settle` is how many seconds are waited
+    for what must not come, `patience` for what must."""
 
     activation: Address
     mqtt: Address
@@ -49,6 +50,8 @@ class CloudTarget:
     names: "itertools.count[int]" = field(default_factory=itertools.count)
     run: str = field(default_factory=lambda: secrets.token_hex(4))
     product: Product | None = None  # made by the hook, for all cases
+    settle: float = SETTLE
+    patience: float = ANSWER_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,10 @@ class CloudBench:
 
     scope: Scope
     target: CloudTarget
+
+    @property
+    def settle(self) -> float:
+        return self.target.settle
 
     # Identities
 
@@ -116,7 +123,7 @@ class CloudBench:
     def dial(self, identity: Identity, credentials: Credentials) -> MqttDevice:
         """A TCP connection to the broker, nothing sent."""
         topics = Topics(identity.product.product_id, credentials.device_id)
-        return MqttDevice(self.scope, self.target.mqtt, topics, credentials)
+        return MqttDevice(self.scope, self.target.mqtt, topics, credentials, self.target.patience)
 
     def connected(self, identity: Identity, credentials: Credentials | None = None) -> MqttDevice:
         """A device that is connected and has subscribed."""
@@ -146,7 +153,7 @@ class CloudBench:
 
     def without_task(self, device: MqttDevice, when: str) -> None:
         """Raises `ViolationError` if a task comes."""
-        device.drain(SETTLE)
+        device.drain(self.settle)
         expect_equal(device.count(DataPoint.OTA_TASK), 0, f"task messages {when}:")
 
     def new_task(
@@ -208,6 +215,3 @@ def package(
     """A sound package of `size` raw bytes, unpadded and unencrypted."""
     raw = bytes((index * 7 + index // 251) & 0xFF for index in range(size))
     return pack(raw, name=name, version=version, timestamp=timestamp)
-
-
-Check = Callable[[CloudBench], None]

@@ -9,13 +9,12 @@ from cloudsdk.activation import Credentials
 from cloudsdk.cjson import Json, member
 from cloudsdk.datapoints import DataPoint, is_on
 from sim.conformance.case import Severity, expect, expect_equal, violated
-from sim.conformance.cloud.bench import SETTLE, SUITE, CloudBench, Identity
+from sim.conformance.cloud.bench import SUITE, CloudBench, Identity
 from sim.conformance.cloud.hook import IdleHook, ShellView
-from sim.conformance.cloud.mqtt_device import ANSWER_TIMEOUT, MqttDevice
+from sim.conformance.cloud.mqtt_device import MqttDevice
 from sim.conformance.stream import Address, Stream
 
 MAX_HOST: Final = 127  # characters (2.4)
-CLOSE_TIMEOUT: Final = 5.0  # seconds
 IDLE_LIMIT: Final = 300.0  # seconds (platform 6.3)
 _FRAME: Final = struct.Struct("!BBH")
 PROMPT: Final = b"msh />"
@@ -80,18 +79,18 @@ def frame(data: bytes) -> bytes:
     return _FRAME.pack(1, 0, len(data)) + data
 
 
-def _seen(view: ShellView, wanted: bytes) -> bytes:
+def _seen(bench: CloudBench, view: ShellView, wanted: bytes) -> bytes:
     """What the view has shown until `wanted` was in it, or for some seconds."""
     shown = b""
-    end = time.monotonic() + ANSWER_TIMEOUT
+    end = time.monotonic() + bench.target.patience
     while wanted not in shown and (left := end - time.monotonic()) > 0:
         shown += view.read(left)
     return shown
 
 
-def _ends_with_fin(stream: Stream, what: str) -> None:
+def _ends_with_fin(bench: CloudBench, stream: Stream, what: str) -> None:
     """The server half-closes and takes what the device still sends."""
-    end = time.monotonic() + CLOSE_TIMEOUT
+    end = time.monotonic() + bench.target.patience
     while (left := end - time.monotonic()) > 0:
         try:
             data = stream.receive(left)
@@ -103,7 +102,7 @@ def _ends_with_fin(stream: Stream, what: str) -> None:
         violated(f"FIN at the end of {what}", "an open connection")
     try:
         stream.send(b"last words\r\n")
-        time.sleep(SETTLE)  # for a reset to come back
+        time.sleep(bench.settle)  # for a reset to come back
         stream.send(b"and more\r\n")
     except (BrokenPipeError, ConnectionResetError):
         violated(f"a server that reads until the device closes {what}", "a reset")
@@ -135,12 +134,12 @@ def shell_stream(bench: CloudBench) -> None:
     stream = console.dial(DataPoint.SHELL_SERVER)
     stream.send(console.key)
     stream.send(b"\r\n \\ | /\r\n- RT -" + PROMPT)
-    shown = _seen(view, PROMPT)
+    shown = _seen(bench, view, PROMPT)
     expect(shown.endswith(PROMPT) and b"- RT -" in shown, "the device's output in the terminal", shown)
     expect(console.key not in shown, "no key in the terminal", "the key")
     view.type(b"ps\n")
     typed = b""
-    while not typed.endswith((b"\n", b"\r")) and (piece := stream.receive(ANSWER_TIMEOUT)):
+    while not typed.endswith((b"\n", b"\r")) and (piece := stream.receive(bench.target.patience)):
         typed += piece
     expect(typed in (b"ps\n", b"ps\r"), "what was typed, with one line end", typed)
 
@@ -152,7 +151,7 @@ def shell_wrong_key(bench: CloudBench) -> None:
     view = console.ask()
     stream = console.dial(DataPoint.SHELL_SERVER)
     stream.send(b"0" * 48 + b"hello from a stranger")
-    shown = _seen_within(view, SETTLE)
+    shown = _seen_within(view, bench.settle)
     expect(b"stranger" not in shown, "nothing of a stranger in the terminal", shown)
 
 
@@ -169,7 +168,7 @@ def shell_once(bench: CloudBench) -> None:
     console = _Console(bench)
     console.ask()
     console.dial(DataPoint.SHELL_SERVER).send(console.key + PROMPT)
-    console.mqtt.drain(SETTLE)
+    console.mqtt.drain(bench.settle)
     expect_equal(console.mqtt.count(DataPoint.SHELL_SERVER), 1, "messages 1025:")
 
 
@@ -183,9 +182,9 @@ def shell_fin(bench: CloudBench) -> None:
     view = console.ask()
     stream = console.dial(DataPoint.SHELL_SERVER)
     stream.send(console.key + PROMPT)
-    _seen(view, PROMPT)
+    _seen(bench, view, PROMPT)
     view.close()
-    _ends_with_fin(stream, "the shell")
+    _ends_with_fin(bench, stream, "the shell")
 
 
 @SUITE.case(
@@ -196,7 +195,7 @@ def log_order(bench: CloudBench) -> None:
     console = _Console(bench)
     console.switch(on=True)
     console.wait_switch(on=True)
-    console.mqtt.drain(SETTLE)
+    console.mqtt.drain(bench.settle)
     expect_equal(console.mqtt.count(DataPoint.LOG_SERVER), 0, "messages 1022 before 1021:")
     console.mqtt.say(DataPoint.LOG_STATE, True)
     console.dial(DataPoint.LOG_SERVER)
@@ -215,8 +214,9 @@ def log_lines(bench: CloudBench) -> None:
     wanted = ["hello", "Hello RT-Thread!", "msh />abc"]
     data = b"".join(frame(line.encode()) for line in wanted)
     stream.send(data[:7])
+    console.mqtt.drain(bench.settle)
     stream.send(data[7:])
-    bench.scope.until(lambda: len(bench.log.log_lines(*console.names)) >= len(wanted), ANSWER_TIMEOUT)
+    bench.scope.until(lambda: len(bench.log.log_lines(*console.names)) >= len(wanted), bench.target.patience)
     expect_equal(list(bench.log.log_lines(*console.names))[-3:], wanted, "the lines")
 
 
@@ -234,7 +234,7 @@ def log_off(bench: CloudBench) -> None:
     console.switch(on=False)
     console.wait_switch(on=False)
     console.mqtt.say(DataPoint.LOG_STATE, False)
-    _ends_with_fin(stream, "the log")
+    _ends_with_fin(bench, stream, "the log")
 
 
 @SUITE.case(
@@ -249,7 +249,7 @@ def log_idle(bench: CloudBench) -> None:
     expect(limit <= IDLE_LIMIT, "a limit of at most five minutes", limit)
     console = _Console(bench)
     console.log_started()
-    found = console.mqtt.point(DataPoint.LOG_SWITCH, limit + ANSWER_TIMEOUT)
+    found = console.mqtt.point(DataPoint.LOG_SWITCH, limit + bench.target.patience)
     expect(found is not None and not is_on(found.value), f"1020 false after {limit:g} s", found)
 
 
@@ -268,5 +268,5 @@ def excluded(bench: CloudBench) -> None:
         console.ask()
     except Exception:
         return  # refused, as it should be
-    console.mqtt.drain(SETTLE)
+    console.mqtt.drain(bench.settle)
     expect_equal(console.mqtt.count(DataPoint.SHELL_SERVER), 0, "messages 1025 while the log is on:")

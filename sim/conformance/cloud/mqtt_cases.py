@@ -5,10 +5,8 @@ from typing import Final
 from cloudsdk.datapoints import DataPoint, Topics, envelope, received
 from cloudsdk.mqtt.packets import Publish, ReturnCode
 from sim.conformance.case import Severity, expect, expect_equal, violated
-from sim.conformance.cloud.bench import SETTLE, SUITE, CloudBench
-from sim.conformance.cloud.mqtt_device import ANSWER_TIMEOUT, MqttDevice
-
-STATE_TIMEOUT: Final = 5.0  # seconds until the cloud shows what it was told
+from sim.conformance.cloud.bench import SUITE, CloudBench
+from sim.conformance.cloud.mqtt_device import MqttDevice
 
 
 def _still_serves(device: MqttDevice, after: str) -> None:
@@ -109,7 +107,7 @@ def one_point(bench: CloudBench) -> None:
     """Of several replies that one message provokes, the device sends the first only."""
     device = bench.serving(bench.identity())
     device.report("0.0")
-    device.drain(SETTLE)
+    device.drain(bench.settle)
     for message in device.messages:
         expect_equal(len(list(received(message.payload))), 1, "data points in one message:")
 
@@ -165,7 +163,7 @@ def retain(bench: CloudBench) -> None:
     for topic_filter in (first.topics.publish(DataPoint.ONLINE), "/cloud/#", "#"):
         if second.ended or second.subscribe(topic_filter) is None:
             return
-    second.drain(SETTLE)
+    second.drain(bench.settle)
     kept = [message.topic for message in second.messages if message.topic.startswith("/cloud/")]
     expect(not kept, "no message below /cloud/", kept)
 
@@ -194,12 +192,12 @@ def stale_will(bench: CloudBench) -> None:
     old = bench.serving(identity, credentials)
     new = bench.serving(identity, credentials)
     old.until_end()
-    new.drain(SETTLE)
+    new.drain(bench.settle)
     expect(_is_online(bench, identity.product.product_id, identity.sn, True), "the device online", "offline")
 
 
 def _is_online(bench: CloudBench, product_id: str, sn: str, wanted: bool) -> bool:
-    return bench.scope.until(lambda: bench.admin.is_online(product_id, sn) is wanted, STATE_TIMEOUT)
+    return bench.scope.until(lambda: bench.admin.is_online(product_id, sn) is wanted, bench.target.patience)
 
 
 @SUITE.case(
@@ -273,7 +271,7 @@ def foreign_publication(bench: CloudBench) -> None:
     liar, victim = bench.serving(mine), bench.connected(other)
     liar.say(DataPoint.ONLINE, True, topic=victim.topics.publish(DataPoint.ONLINE))
     liar.ping()
-    victim.drain(SETTLE)
+    victim.drain(bench.settle)
     expect_equal(victim.count(DataPoint.VERSION_QUERY), 0, "questions that a foreign 1000 true provokes:")
     victim.online()
     victim.needs(DataPoint.VERSION_QUERY, "after its own 1000 true")
@@ -301,7 +299,7 @@ def rubbish(bench: CloudBench) -> None:
     for payload in payloads:
         device.send(Publish(topic, payload, 1, packet_id=1))
     device.online()
-    if device.point(DataPoint.VERSION_QUERY, ANSWER_TIMEOUT) is None:
+    if device.point(DataPoint.VERSION_QUERY) is None:
         violated("1010 after 1000 true that follows rubbish", "the end" if device.ended else "silence")
 
 

@@ -35,14 +35,22 @@ _P = TypeVar("_P", ConnAck, SubAck, PingResp)
 
 
 class MqttDevice:
-    """One connection with the identity of `credentials`."""
+    """One connection with the identity of `credentials`; `patience` is how many seconds an answer may take."""
 
-    def __init__(self, scope: Scope, address: Address, topics: Topics, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        address: Address,
+        topics: Topics,
+        credentials: Credentials,
+        patience: float = ANSWER_TIMEOUT,
+    ) -> None:
         self.topics = topics
         self.messages: list[Publish] = []
         self.acknowledged: list[int] = []  # packet ids of PUBACKs
         self.ended = False  # the server closed the connection
         self._scope = scope
+        self._patience = patience
         self._credentials = credentials
         self._stream = Stream(scope, address)
         self._decoder = Decoder(MAX_PACKET)
@@ -125,11 +133,11 @@ class MqttDevice:
 
     # Receiving
 
-    def point(self, dp: DataPoint, seconds: float = ANSWER_TIMEOUT) -> Received | None:
+    def point(self, dp: DataPoint, seconds: float | None = None) -> Received | None:
         """The next data point `dp`, passing over others; None if it does not come within `seconds`."""
         return self.any_point((dp,), seconds)
 
-    def any_point(self, dps: tuple[DataPoint, ...], seconds: float = ANSWER_TIMEOUT) -> Received | None:
+    def any_point(self, dps: tuple[DataPoint, ...], seconds: float | None = None) -> Received | None:
         def take() -> Received | None:
             while self._points:
                 found = self._points.popleft()
@@ -160,9 +168,9 @@ class MqttDevice:
         while not self.ended and (left := end - time.monotonic()) > 0:
             self._receive(left)
 
-    def until_end(self, seconds: float = ANSWER_TIMEOUT) -> bool:
+    def until_end(self, seconds: float | None = None) -> bool:
         """True if the server ends the connection within `seconds`."""
-        end = time.monotonic() + self._scope.at_most(seconds)
+        end = time.monotonic() + self._scope.at_most(self._patience if seconds is None else seconds)
         while not self.ended and (left := end - time.monotonic()) > 0:
             self._receive(left)
         return self.ended
@@ -175,10 +183,10 @@ class MqttDevice:
                     return packet
             return None
 
-        return self._until(take, ANSWER_TIMEOUT)
+        return self._until(take, None)
 
-    def _until(self, take: "Callable[[], _T | None]", seconds: float) -> "_T | None":
-        end = time.monotonic() + self._scope.at_most(seconds)
+    def _until(self, take: "Callable[[], _T | None]", seconds: float | None) -> "_T | None":
+        end = time.monotonic() + self._scope.at_most(self._patience if seconds is None else seconds)
         while (found := take()) is None:
             left = end - time.monotonic()
             if self.ended or left <= 0:

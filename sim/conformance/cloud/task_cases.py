@@ -5,7 +5,7 @@ from typing import Final
 from cloudsdk.datapoints import DataPoint, received
 from cloudsdk.mqtt.packets import encode
 from sim.conformance.case import Severity, expect, expect_equal
-from sim.conformance.cloud.bench import SETTLE, SUITE, CloudBench, package
+from sim.conformance.cloud.bench import SUITE, CloudBench, package
 
 MAX_PACKET: Final = 2047  # bytes of a packet to the device (2.1)
 VERSION: Final = "1.1"
@@ -48,7 +48,7 @@ def one_point(bench: CloudBench) -> None:
     identity = bench.fresh()
     bench.new_task([identity], [package()])
     device, _ = bench.offered(identity)
-    device.drain(SETTLE)
+    device.drain(bench.settle)
     for message in device.messages:
         expect_equal(len(list(received(message.payload))), 1, "data points in one message:")
 
@@ -72,7 +72,7 @@ def packet_size(bench: CloudBench) -> None:
         bench.new_task([identity], [package()])  # a shorter one is taken
     device = bench.serving(identity)
     device.report("0.0")
-    device.drain(SETTLE)
+    device.drain(bench.settle)
     longest = max(len(encode(message)) for message in device.messages)
     expect(longest <= MAX_PACKET, f"packets of at most {MAX_PACKET} bytes", longest)
 
@@ -158,7 +158,7 @@ def once(bench: CloudBench) -> None:
     bench.new_task([identity], [package()])
     device, _ = bench.offered(identity)
     device.report("0.0")
-    device.drain(SETTLE)
+    device.drain(bench.settle)
     expect_equal(device.count(DataPoint.OTA_TASK), 1, "task messages on one connection:")
 
 
