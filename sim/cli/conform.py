@@ -204,3 +204,46 @@ def cloud(
     target = CloudTarget(address, Address.of(mqtt_url, ca), given, hook)
     subject = f"{address.host}:{address.port}"
     run_suite(context, SUITE, chosen, subject, lambda scope: CloudBench(scope, target), abilities_of(hook))
+
+
+@conform.command()
+@click.option(
+    "--exec", "command", metavar="COMMAND", help="Run it once; {directory} and {images} are replaced."
+)
+@click.option(
+    "--board", "layout", default="iot-board", show_default=True, help="Layout: a name or a YAML file."
+)
+@click.option("--bootloader", "kind", help="Kind that the cases are for.  [default: that of the layout]")
+@click.option("--vectors", type=_FILE, help="Recorded packages, too: a folder with index.json.")
+@run_options
+@click.pass_context
+def bootloader(
+    context: click.Context,
+    command: str | None,
+    layout: str,
+    kind: str | None,
+    vectors: Path | None,
+    chosen: Chosen,
+) -> None:
+    """Hold a bootloader against the cases of docs/conformance/bootloader.md, on flash images.
+
+    COMMAND runs it once on the images of a board: {images} are their paths, one per flash device of the
+    layout, {directory} is where they lie with board.yaml. Its output is the console; exit status 0 says that
+    an application was started. For the simulated ones it is:
+    python -m sim.conformance.bootloader.reference {directory}
+    """
+    from sim.conformance.bootloader import SUITE, BootBench, BootTarget, launcher
+    from sim.flash.layout import load_board, with_bootloader
+
+    if chosen.listed:
+        print_list(SUITE, chosen)
+        return
+    if command is None:
+        raise UsageError("nothing to run: give --exec")
+    if vectors is not None and not (vectors / "index.json").is_file():
+        raise UsageError(f"{vectors} holds no index.json: give the folder of the recorded packages")
+    facts = load_board(layout)
+    if kind is not None:
+        facts = with_bootloader(facts, kind)
+    target = BootTarget(facts, launcher(command), vectors=vectors)
+    run_suite(context, SUITE, chosen, command, lambda scope: BootBench(scope, target), target.abilities)

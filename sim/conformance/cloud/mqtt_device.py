@@ -35,7 +35,7 @@ _P = TypeVar("_P", ConnAck, SubAck, PingResp)
 
 
 class MqttDevice:
-    """One connection with the identity of `credentials`; `patience` is how many seconds an answer may take."""
+    """One connection with the identity of `credentials`; `patience` is the seconds an answer may take."""
 
     def __init__(
         self,
