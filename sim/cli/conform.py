@@ -247,3 +247,32 @@ def bootloader(
         facts = with_bootloader(facts, kind)
     target = BootTarget(facts, launcher(command), vectors=vectors)
     run_suite(context, SUITE, chosen, command, lambda scope: BootBench(scope, target), target.abilities)
+
+
+@conform.command()
+@click.option("--exec", "command", metavar="COMMAND", help="Run it as the device; placeholders are replaced.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.1, 600),
+    default=20.0,
+    show_default=True,
+    help="Seconds for what a device does by itself, its pauses included.",
+)
+@run_options
+@click.pass_context
+def device(context: click.Context, command: str | None, patience: float, chosen: Chosen) -> None:
+    """Hold a device against the cases of docs/conformance/device.md, with a small scripted cloud.
+
+    COMMAND gets {activation_url} {mqtt_url} {product_id} {product_key} {sn} {state}, also in its environment
+    as CLOUDSIM_ACTIVATION_URL and so on. The directory {state} is empty at first and stays when the case
+    takes the power away. For the simulated device it is: python -m sim.conformance.device.reference
+    """
+    from sim.conformance.device import SUITE, DeviceBench, DeviceTarget, starter
+
+    if chosen.listed:
+        print_list(SUITE, chosen)
+        return
+    if command is None:
+        raise UsageError("nothing to run: give --exec")
+    target = DeviceTarget(starter(command), patience)
+    run_suite(context, SUITE, chosen, command, lambda scope: DeviceBench(scope, target))
