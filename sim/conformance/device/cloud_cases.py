@@ -72,6 +72,7 @@ def activation_rubbish(bench: DeviceBench) -> None:
     bodies = (b"<html>Please log in</html>", b"{}", b'{"DeviceId":1,"DeviceKey":null}', b"")
     bench.cloud.activations += [Answer(200, body) for body in bodies]
     bench.online()
+    expect_equal(bench.cloud.connects[-1].client_id, bench.cloud.credentials.device_id, "client id")
 
 
 @SUITE.case("mqtt-connect", "CONNECT carries identity, password and will", "cloudsdk-protocol 2.1")
@@ -99,9 +100,12 @@ def connect(bench: DeviceBench) -> None:
 def subscribe(bench: DeviceBench) -> None:
     """What the cloud answers to 1000 must find a subscriber."""
     bench.start()
-    bench.wait(lambda: bool(bench.cloud.messages), "a message")
+    bench.wait(
+        lambda: bool(bench.cloud.messages and bench.cloud.subscriptions), "a message and a subscription"
+    )
     filters = [topic for topic, _ in bench.cloud.subscriptions]
     expect_equal(filters[:1], [bench.cloud.topics.subscription], "the first subscription")
+    expect(bench.cloud.messages[0].subscribed, "a subscription before the first message", "none")
 
 
 @SUITE.case("mqtt-envelope", "Messages have the envelope that clouds read", "cloudsdk-protocol 2.2")

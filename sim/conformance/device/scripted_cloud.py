@@ -111,12 +111,12 @@ class Firmware:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A PUBLISH of the device."""
+    """A data point of the device; `subscribed` if its connection had subscribed to something before."""
 
     publish: Publish
     dp: int
     value: Json
-    connection: int
+    subscribed: bool
 
 
 class ScriptedCloud:
@@ -215,18 +215,18 @@ class ScriptedCloud:
 
     def _serve_mqtt(self, connection: socket.socket) -> None:
         decoder = Decoder(MAX_REQUEST)
-        number = 0
+        subscribed = False
         while data := connection.recv(MAX_REQUEST):
             for packet in decoder.feed(data):
                 if isinstance(packet, Connect):
                     self._broker, self._sent = connection, None
                     self.connects.append(packet)
-                    number = len(self.connects)
                     code = self.admits.popleft() if self.admits else ReturnCode.ACCEPTED
                     self._send(connection, ConnAck(code))
                     if code is not ReturnCode.ACCEPTED:
                         return
                 elif isinstance(packet, Subscribe):
+                    subscribed = True
                     self.subscriptions += packet.filters
                     self._send(connection, SubAck(packet.packet_id, tuple(qos for _, qos in packet.filters)))
                 elif isinstance(packet, PingReq):
@@ -235,19 +235,19 @@ class ScriptedCloud:
                 elif isinstance(packet, Publish):
                     if packet.qos == 1:
                         self._send(connection, PubAck(packet.packet_id))
-                    self._heard(packet, number)
+                    self._heard(packet, subscribed)
 
     @staticmethod
     def _send(connection: socket.socket, packet: Packet) -> None:
         connection.sendall(encode(packet))
 
-    def _heard(self, publish: Publish, connection: int) -> None:
+    def _heard(self, publish: Publish, subscribed: bool) -> None:
         try:
             points = list(received(publish.payload))
         except JsonError:
             points = []
         for point in points[: MAX_NOTES - len(self.messages)]:
-            self.messages.append(Message(publish, point.dp, point.value, connection))
+            self.messages.append(Message(publish, point.dp, point.value, subscribed))
             if not self.asks:
                 continue
             if point.dp == DataPoint.ONLINE and point.value is True:

@@ -11,7 +11,7 @@ from cloudsdk.ota.header import HEADER_SIZE
 from cloudsdk.ota.pack import pack
 from sim.conformance.case import Severity, expect, expect_equal
 from sim.conformance.device.bench import NEW, SIZE, SUITE, TASK, DeviceBench
-from sim.conformance.device.scripted_cloud import Answer, Lie, Request, cut, status
+from sim.conformance.device.scripted_cloud import Answer, Firmware, Lie, Request, cut, status
 
 BLOCK: Final = 1024  # bytes of a download that are one step (3.3)
 CUT: Final = 5000  # bytes after which a connection ends
@@ -210,11 +210,15 @@ def image_crashed(bench: DeviceBench) -> None:
 )
 def cannot_connect(bench: DeviceBench) -> None:
     """Here the new firmware is refused by the broker, and only the old one would be let in."""
-    firmware = bench.firmware()
+
+    def lie(_request: Request, honest: Answer) -> Answer:
+        bench.cloud.admits += [ReturnCode.NOT_AUTHORIZED] * 8
+        return honest
+
+    firmware = bench.firmware(lie)
     bench.cloud.make_task(TASK, firmware)
     bench.online()
     bench.wait(lambda: bool(bench.cloud.downloads(firmware)), "a request for the firmware")
-    bench.cloud.admits += [ReturnCode.NOT_AUTHORIZED] * 8
     bench.wait(lambda: not bench.cloud.admits, "connections after the upgrade", 3 * bench.target.patience)
     bench.cloud.task = None
     reports = len(bench.cloud.versions())
@@ -243,10 +247,18 @@ def in_order(bench: DeviceBench) -> None:
 
 
 def _recovers(bench: DeviceBench, *lies: Lie) -> None:
-    """After the lies the server is honest: the device ends up with the right firmware."""
-    bench.cloud.make_task(TASK, bench.firmware(*lies))
+    """After the lies the server is honest: the device asks again and ends up with the firmware."""
+    firmware = bench.firmware(*lies)
+    bench.cloud.make_task(TASK, firmware)
     bench.online()
     bench.upgraded()
+    _asked_again(bench, firmware, len(lies))
+
+
+def _asked_again(bench: DeviceBench, firmware: Firmware, lies: int) -> None:
+    """Who was told nothing but lies cannot have the firmware."""
+    seen = len(bench.cloud.downloads(firmware))
+    expect(seen > lies, f"more than {lies} requests", seen)
 
 
 @SUITE.case("lie-other-offset", "A 206 from another offset is never spliced in", "threats: lying Range")
@@ -254,7 +266,9 @@ def other_offset(bench: DeviceBench) -> None:
     """The image would be right in length and wrong in the middle."""
 
     def lie(_request: Request, honest: Answer) -> Answer:
-        return replace(honest, body=honest.body[16:], fields=(("Content-Range", "bytes 16-99/100"),))
+        return replace(
+            honest, body=honest.body[16:] + bytes(16), fields=(("Content-Range", "bytes 16-99/100"),)
+        )
 
     _recovers(bench, cut(CUT), lie)
 
@@ -303,6 +317,7 @@ def changed(bench: DeviceBench) -> None:
     bench.cloud.make_task(TASK, firmware)
     bench.online()
     bench.upgraded()
+    _asked_again(bench, firmware, 2)
 
 
 @SUITE.case("server-errors", "404 and 503 are tried again", "cloudsdk-protocol 3.6, threats")
@@ -339,7 +354,9 @@ def endless(bench: DeviceBench) -> None:
     def lie(_request: Request, honest: Answer) -> Answer:
         return replace(honest, body=honest.body + bytes(200_000))
 
-    _recovers(bench, lie)
+    bench.cloud.make_task(TASK, bench.firmware(lie))
+    bench.online()
+    bench.upgraded()
 
 
 @SUITE.case("short-body", "A body that ends early is no firmware", "threats: truncated body")
