@@ -33,6 +33,10 @@ PURE = (
     "sim/faults/powercut/model.py",
     "sim/faults/powercut/results.py",
     "sim/faults/powercut/summary.py",
+    "sim/conformance/case.py",
+    "sim/conformance/reports.py",
+    "sim/conformance/results.py",
+    "sim/conformance/xfails.py",
     "sim/boot_log.py",
     "sim/console.py",
     "sim/cloud/broker/core.py",
@@ -96,6 +100,7 @@ FORBIDDEN = {
     "sim/boot_log.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.application", "sim.board"),
     "sim/console.py": ("sim.cloud", "sim.cli", "sim.demo", "sim.device", "sim.application", "sim.board"),
     "sim/virtual": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
+    "sim/conformance": ("sim.cli", "sim.demo", "sim.virtual"),
     "sim/demo.py": ("sim.cli",),
 }
 
@@ -163,7 +168,7 @@ def test_light_commands_need_no_extra() -> None:
         assert not {str(path) for path in modules(room) if violations(path, heavy)}
     light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "device", "faults", "proxy")
     cloud = [f"cloud/{path.stem}" for path in ROOT.glob("sim/cli/cloud/*.py")]
-    more = ("port_options", "certs", "powercut", "powercut_corpus", "powercut_subject")
+    more = ("conform", "port_options", "certs", "powercut", "powercut_corpus", "powercut_subject")
     for name in (*light, *board, *cloud, *more):
         tree = ast.parse((ROOT / f"sim/cli/{name}.py").read_text())
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -7,7 +7,7 @@ from typing import Final
 
 from cloudsdk.datapoints import DataPoint
 from sim.conformance.case import Severity, expect, expect_equal
-from sim.conformance.device.bench import SUITE, DeviceBench
+from sim.conformance.device.bench import SETTLE, SUITE, DeviceBench
 from sim.conformance.device.scripted_cloud import reset
 
 PROMPT: Final = b"msh />"
@@ -97,7 +97,7 @@ def shell_reset(bench: DeviceBench) -> None:
     server.waits_for(PROMPT, "the prompt in the shell")
     connects = len(bench.cloud.connects)
     reset(server.connections[0])
-    bench.settle()
+    bench.settle(3 * SETTLE)  # for a crash and the boot behind it
     bench.answers("0.0")
     expect_equal(len(bench.cloud.connects), connects, "connections to the broker")
 

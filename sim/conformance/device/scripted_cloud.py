@@ -344,4 +344,5 @@ def status(code: int, fields: Sequence[tuple[str, str]] = ()) -> Lie:
 def reset(connection: socket.socket) -> None:
     """End a connection by RST."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.shutdown(socket.SHUT_RD)  # a thread that reads would keep the connection
     connection.close()
