@@ -227,9 +227,9 @@ def bootloader(
 ) -> None:
     """Hold a bootloader against the cases of docs/conformance/bootloader.md, on flash images.
 
-    COMMAND runs it once on the images of a board: {images} are their paths, one per flash device of the
-    layout, {directory} is where they lie with board.yaml. Its output is the console; exit status 0 says that
-    an application was started. For the simulated ones it is:
+    COMMAND runs it once on the flash of a board: {images} are raw images, one per flash device of the layout,
+    which it changes in place; {directory} is the board directory instead. Its output is the console; exit
+    status 0 says that an application was started. For the simulated ones it is:
     python -m sim.conformance.bootloader.reference {directory}
     """
     from sim.conformance.bootloader import SUITE, BootBench, BootTarget, launcher

@@ -67,6 +67,25 @@ def test_a_bootloader_is_a_command() -> None:
     assert broken(report) == {}
 
 
+RAW = """
+import sys
+from pathlib import Path
+onchip, nor = (Path(name) for name in sys.argv[1:])
+assert (onchip.stat().st_size, nor.stat().st_size) == (512 << 10, 16 << 20)
+flash = bytearray(onchip.read_bytes())
+package = nor.read_bytes()[0x80000:][:20096]
+flash[0x10000:] = package[96:].ljust(0x70000 - 96, bytes([255])) + package[:96]
+onchip.write_bytes(flash)
+"""
+
+
+def test_a_foreign_bootloader_gets_raw_images(tmp_path: Path) -> None:
+    script = tmp_path / "bootloader.py"
+    script.write_text(RAW)
+    report = conform(launcher(f"{shlex.quote(sys.executable)} {script} {{images}}"), ["install-plain"])
+    assert broken(report) == {}
+
+
 FAULTS: dict[str, tuple[set[str], set[str]]] = {
     "": (set(), {case.id for case in SUITE.cases if not {"qboot", "vectors"} & set(case.needs)}),
     "header-crc": ({"refuse-header-crc"}, {"refuse-body-crc"}),

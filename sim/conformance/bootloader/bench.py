@@ -19,6 +19,7 @@ from sim.conformance.command import Running, command_words
 from sim.conformance.scope import Scope
 from sim.flash.images import image_path
 from sim.flash.layout import BoardLayout
+from sim.flash.pages import inverted
 
 OLD: Final = "1.0.0"
 NEW: Final = "2.0.0"
@@ -42,16 +43,35 @@ Launch = Callable[[Scope, Path, Sequence[Path]], Boot]
 
 
 def launcher(command: str) -> Launch:
-    """Run `command`, whose exit status 0 says that an application was started. Raises `UsageError`."""
+    """Run `command`, whose exit status 0 says that an application was started.
+
+    `{images}` in it are raw images, made for the run and taken over after it; `{directory}` is the board
+    directory. Raises `UsageError`.
+    """
+    wants_raw = "{images}" in command
 
     def launch(scope: Scope, directory: Path, images: Sequence[Path]) -> Boot:
-        values = {"directory": str(directory), "images": [str(image) for image in images]}
+        raw = [image.with_suffix(".bin") for image in images]
+        if wants_raw:
+            _invert(images, raw)
+        values = {"directory": str(directory), "images": [str(image) for image in raw]}
         running = Running(scope, command_words(command, values), cwd=Path.cwd())
         status = running.wait()
+        if wants_raw:
+            _invert(raw, images)
         return Boot(status == 0, running.output)
 
     command_words(command, {"directory": "", "images": []})  # a wrong one is known before anything runs
     return launch
+
+
+def _invert(sources: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Raw images from those of a board, and back. Raises `ViolationError` if one has changed its size."""
+    for source, target in zip(sources, targets, strict=True):
+        data = source.read_bytes()
+        size = target.stat().st_size if target.exists() else len(data)
+        expect(len(data) == size, f"an image {source.name} of {size} bytes", len(data))
+        target.write_bytes(inverted(data))
 
 
 @dataclass(frozen=True, slots=True)
