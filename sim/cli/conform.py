@@ -5,7 +5,7 @@ import itertools
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from cloudsdk.errors import UsageError
 from cloudsdk.files import open_regular, replacing
+from cloudsdk.port import ACTIVATION_PATH
 from sim.cli.main import EXIT_INTERRUPTED
 from sim.cli.output import echo_json, json_option
 from sim.conformance.case import Suite
@@ -159,7 +160,7 @@ def _plain(text: str) -> str:
 
 
 @conform.command()
-@click.option("--activation-url", help="http[s]://host:port/devices/active")
+@click.option("--activation-url", help="http[s]://host:port, or the whole URL.")
 @click.option("--mqtt-url", help="mqtt[s]://host:port")
 @click.option("--product-id", help="ProductID, from the cloud.")
 @click.option("--product-key", envvar="CLOUDSIM_PRODUCT_KEY", help="ProductKey; or set CLOUDSIM_PRODUCT_KEY.")
@@ -201,6 +202,8 @@ def cloud(
     if given is None and hook is None:
         raise UsageError("give a device (--product-id, CLOUDSIM_PRODUCT_KEY, --sn) or --admin-hook")
     address = Address.of(activation_url, ca)
+    if address.path == "/":
+        address = replace(address, path=ACTIVATION_PATH)
     target = CloudTarget(address, Address.of(mqtt_url, ca), given, hook)
     subject = f"{address.host}:{address.port}"
     run_suite(context, SUITE, chosen, subject, lambda scope: CloudBench(scope, target), abilities_of(hook))

@@ -135,8 +135,8 @@ def shell_stream(bench: CloudBench) -> None:
     stream.send(console.key)
     stream.send(b"\r\n \\ | /\r\n- RT -" + PROMPT)
     shown = _seen(bench, view, PROMPT)
-    expect(shown.endswith(PROMPT) and b"- RT -" in shown, "the device's output in the terminal", shown)
     expect(console.key not in shown, "no key in the terminal", "the key")
+    expect(shown.endswith(PROMPT) and b"- RT -" in shown, "the device's output in the terminal", shown)
     view.type(b"ps\n")
     typed = b""
     while not typed.endswith((b"\n", b"\r")) and (piece := stream.receive(bench.target.patience)):
