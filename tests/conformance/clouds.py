@@ -1,9 +1,11 @@
 """Clouds under test, and what the cases find there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from sim.cloud.client import AdminClient
 from sim.cloud.server import CloudConfig, CloudServer
@@ -27,6 +29,12 @@ def conform(target: CloudTarget, only: Sequence[str] = (), hook: AdminHook | Non
         target.hook = hook
     plan = Plan("cloud", "test", abilities_of(target.hook))
     return run_cases(SUITE.selected(only), lambda scope: CloudBench(scope, target), plan)
+
+
+def some_always(names: Iterable[str], always: Collection[str]) -> list[Any]:
+    """Parameters of which only those in `always` run without --full."""
+    assert set(always) <= set(names)
+    return [name if name in always else pytest.param(name, marks=pytest.mark.full) for name in names]
 
 
 def verdicts(report: Report) -> dict[str, Verdict]:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from clouds import broken, conform, running_cloud, verdicts
+from clouds import broken, conform, running_cloud, some_always, verdicts
 from console_gateway import Gateway, Link
 
 from sim.cloud import app, firmware, messages, responses
@@ -304,7 +304,21 @@ FAULTS: dict[str, tuple[Callable[[Patch], None], set[str], set[str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FAULTS)
+ALWAYS = {
+    "errors answered 200",
+    "DeviceId too short",
+    "lower-case header names",
+    "no secret checked",
+    "no 1010",
+    "any subscription",
+    "packet id 0 refused",
+    "wrong transport key",
+    "no ranges",
+    "set in reverse",
+}
+
+
+@pytest.mark.parametrize("name", some_always(FAULTS, ALWAYS))
 def test_a_planted_mistake_fails_its_case(name: str, target: CloudTarget, monkeypatch: Patch) -> None:
     plant, fail, hold = FAULTS[name]
     with monkeypatch.context() as patch:
@@ -354,7 +368,7 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CloudTarg
             yield running, link
 
 
-@pytest.mark.parametrize("fault", CONSOLE_FAULTS)
+@pytest.mark.parametrize("fault", some_always(CONSOLE_FAULTS, {"", "late", "reset", "hasty"}))
 def test_consoles(fault: str, linked: tuple[CloudTarget, Link], monkeypatch: Patch) -> None:
     target, link = linked
     wanted = CONSOLE_FAULTS[fault]

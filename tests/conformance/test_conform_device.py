@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from clouds import some_always
 from toy_device import Toy
 
 from sim.conformance.device import SUITE, DeviceBench, DeviceTarget, starter
@@ -56,7 +57,7 @@ def toy(fault: str, scope: Scope, settings: Mapping[str, str]) -> Toy:
     return Toy(scope, settings, fault.split("+"))
 
 
-QUICK = {
+FAULTS = {
     "bad-sign": ({"activation-request"}, {"mqtt-connect"}),
     "forgets": ({"activation-kept"}, {"activation-request"}),
     "believes-200": ({"activation-rubbish"}, {"activation-retried"}),
@@ -75,8 +76,6 @@ QUICK = {
     "splices+no-check": ({"lie-other-offset", "lie-changed-file"}, {"disconnect-and-resume"}),
     "always-downloads": ({"same-version"}, {"greater-version"}),
     "newer-only": ({"previous-version"}, {"greater-version"}),
-}
-SLOW = {
     "any-name": ({"wrong-partition"}, {"wrong-label"}),
     "any-version": ({"wrong-label"}, {"wrong-partition"}),
     "takes-short+no-check": ({"short-body"}, {"greater-version"}),
@@ -86,9 +85,22 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("fault", [*QUICK, *(pytest.param(name, marks=pytest.mark.full) for name in SLOW)])
+ALWAYS = {
+    "bad-sign",
+    "believes-200",
+    "speaks-first",
+    "mute",
+    "gives-up",
+    "no-range",
+    "ram-only",
+    "splices+no-check",
+    "always-downloads",
+}
+
+
+@pytest.mark.parametrize("fault", some_always(FAULTS, ALWAYS))
 def test_a_planted_mistake_fails_its_case(fault: str) -> None:
-    fail, hold = {**QUICK, **SLOW}[fault]
+    fail, hold = FAULTS[fault]
     report = conform(functools.partial(toy, fault), [*fail, *hold], 0.9)
     assert set(broken(report)) == fail, broken(report)
     assert {result.verdict for result in report.results if result.id in fail} == {Verdict.FAIL}
