@@ -26,6 +26,7 @@ from sim.conformance.scope import Scope
 from sim.conformance.xfails import parse_xfails
 
 EXIT_BAD: Final = 1
+DEVICE_TIMEOUT: Final = 240.0  # seconds for a case; the original pauses 10 s between two attempts
 MAX_XFAILS: Final = 1024 * 1024  # bytes of the file of expected failures
 _FILE: Final = click.Path(path_type=Path)
 _STYLES: Final = {
@@ -46,7 +47,7 @@ class Chosen:
     only: tuple[str, ...]
     listed: bool
     xfails: Path | None
-    timeout: float
+    timeout: float | None
     strict: bool
     xml: Path | None
     badge: Path | None
@@ -67,9 +68,10 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--list", "listed", is_flag=True, help="Print the cases and run none.")
     @click.option("--xfails", type=_FILE, help="Expected failures, one 'case-id: reason' a line.")
     @click.option(
-        "--timeout", type=click.FloatRange(0.1, 3600), default=CASE_TIMEOUT, show_default=True,
-        help="Seconds for each case.",
-    )  # fmt: skip
+        "--timeout",
+        type=click.FloatRange(0.1, 3600),
+        help=f"Seconds for each case.  [default: {CASE_TIMEOUT:g}, of a device {DEVICE_TIMEOUT:g}]",
+    )
     @click.option("--strict", is_flag=True, help="Count failures of `should`, too.")
     @click.option("--junit", "xml", type=_FILE, help="Write JUnit XML for CI.")
     @click.option("--badge", type=_FILE, help="Write an SVG badge.")
@@ -93,11 +95,12 @@ def run_suite(
     subject: str,
     bench: Callable[[Scope], Bench],
     abilities: tuple[str, ...] = (),
+    timeout: float = CASE_TIMEOUT,
 ) -> None:
     """Run what is chosen, report, and exit."""
     cases = suite.selected(chosen.only)
     xfails = parse_xfails(_read(chosen.xfails), suite.ids) if chosen.xfails is not None else {}
-    plan = Plan(suite.name, subject, abilities, xfails, chosen.timeout)
+    plan = Plan(suite.name, subject, abilities, xfails, chosen.timeout or timeout)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is known is reported
     with ExitStack() as outputs:
         # Opened first: a place that cannot be written is known before the work is done.
@@ -278,4 +281,6 @@ def device(context: click.Context, command: str | None, patience: float, chosen:
     if command is None:
         raise UsageError("nothing to run: give --exec")
     target = DeviceTarget(starter(command), patience)
-    run_suite(context, SUITE, chosen, command, lambda scope: DeviceBench(scope, target))
+    run_suite(
+        context, SUITE, chosen, command, lambda scope: DeviceBench(scope, target), timeout=DEVICE_TIMEOUT
+    )

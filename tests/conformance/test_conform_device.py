@@ -24,7 +24,9 @@ BEYOND_THE_TOY = {*CONSOLE, "mqtt-ping", "image-crashed", "rollback-if-it-cannot
 
 def conform(start: Start, only: list[str], patience: float) -> Report:
     target = DeviceTarget(start, patience)
-    return run_cases(SUITE.selected(only), lambda scope: DeviceBench(scope, target), Plan("device", "test"))
+    return run_cases(
+        SUITE.selected(only), lambda scope: DeviceBench(scope, target), Plan("device", "test", timeout=60)
+    )
 
 
 def broken(report: Report) -> dict[str, str]:
