@@ -33,6 +33,10 @@ PURE = (
     "sim/faults/powercut/model.py",
     "sim/faults/powercut/results.py",
     "sim/faults/powercut/summary.py",
+    "sim/conformance/case.py",
+    "sim/conformance/reports.py",
+    "sim/conformance/results.py",
+    "sim/conformance/xfails.py",
     "sim/boot_log.py",
     "sim/console.py",
     "sim/cloud/broker/core.py",
@@ -149,6 +153,7 @@ FORBIDDEN = {
     "sim/traffic": ("sim.board", "sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/virtual": ("sim.cloud", "sim.cli", "sim.device", "sim.demo"),
     "sim/rig": ("sim.cli", "sim.demo"),
+    "sim/conformance": ("sim.cli", "sim.demo", "sim.virtual"),
     "sim/demo.py": ("sim.cli",),
     "sim/fleet": (
         "sim.application",
@@ -232,6 +237,7 @@ def test_light_commands_need_no_extra() -> None:
     light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "device", "faults", "fleet", "proxy")
     cloud = [f"cloud/{path.stem}" for path in ROOT.glob("sim/cli/cloud/*.py")]
     more = (
+        "conform",
         "port_options",
         "certs",
         "powercut",

@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "powercut": ("sim.cli.powercut", "powercut"),
     "certs": ("sim.cli.certs", "certs"),
     "fleet": ("sim.cli.fleet", "fleet"),
+    "conform": ("sim.cli.conform", "conform"),
 }
 #: Distribution that each optional import comes from -> the extra that installs it.
 _EXTRAS: Final = dict.fromkeys(

@@ -207,8 +207,9 @@ class Admin:
 
     def upgrade(self, sns, packages, version, mode):
         ids = [self.cloud.admin.upload_firmware(path, self.site.product_id)["id"] for path in packages]
+        chosen = Selection(tuple(sns))
         return self.cloud.admin.create_task(
-            self.site.product_id, firmware_ids=ids, selection=Selection(tuple(sns)), mode=mode, version=version
+            self.site.product_id, firmware_ids=ids, selection=chosen, mode=mode, version=version
         )["id"]
 
     def progress(self, task, sn):

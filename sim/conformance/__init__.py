@@ -1,0 +1,1 @@
+"""Named cases that any cloud, device or bootloader can be held against."""
