@@ -22,9 +22,16 @@ _COMMANDS: Final = {
     "powercut": ("sim.cli.powercut", "powercut"),
     "certs": ("sim.cli.certs", "certs"),
     "fleet": ("sim.cli.fleet", "fleet"),
+    "scenario": ("sim.cli.scenario", "scenario"),
 }
 #: Distribution that each optional import comes from -> the extra that installs it.
-_EXTRAS: Final = {"starlette": "cloud", "uvicorn": "cloud", "sqlalchemy": "cloud", "h11": "cloud"}
+_EXTRAS: Final = {
+    "starlette": "cloud",
+    "uvicorn": "cloud",
+    "sqlalchemy": "cloud",
+    "h11": "cloud",
+    "pydantic": "fleet",
+}
 EXIT_INTERRUPTED: Final = 130
 
 
