@@ -29,6 +29,7 @@ class Kind(StrEnum):
     REBOOTED = "rebooted"
     REPORTED = "reported"  # the version
     FAILED = "failed"  # the cause
+    CUT = "cut"  # of the power; where
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,13 @@ class HttpExchange(asyncio.BufferedProtocol):
         self._owner = None
         self._task.cancel()
 
+    def break_off(self, cause: str) -> None:
+        """Lose the connection, or the attempt at one, as if the network had."""
+        owner = self._owner
+        self.cancel()
+        if owner is not None:
+            owner.http_event(self, ev.HttpFailed(self.request, cause))
+
     async def _run(self) -> None:
         peer = ""
         try:

@@ -195,8 +195,10 @@ class Upgrade(_ForSome):
     )
     advance_at: Share = Field(0.95, description="share of the open stages that must be upgraded for the next")
     soak: Duration = Field(1.0, description="from there to the next stage")
-    bad: Literal["body", "magic", "version"] | None = Field(
-        None, description="what is wrong with the package; such devices count for bad_installed, not upgraded"
+    bad: Literal["hash", "partition"] | None = Field(
+        None,
+        description="what the cloud does not see: a wrong hash of the firmware, a partition that is not there; "
+        "such devices count for bad_installed, not upgraded",
     )
 
     @model_validator(mode="after")

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from cloudsdk.errors import CloudSdkError, UsageError
 from cloudsdk.files import open_regular
-from sim.fleet.identities import MAX_DEVICES, numbered, read_identities
 from sim.flash.layout import load_board
+from sim.fleet.identities import MAX_DEVICES, numbered, read_identities
 from sim.scenario.errors import Problem, ScenarioError
 from sim.scenario.models import PopulationModel, Scenario, Upgrade
 
