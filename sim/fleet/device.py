@@ -143,7 +143,7 @@ class FleetDevice:
             self._enter(Phase.OFF)
 
     def cut_power(self, where: str) -> None:
-        """The power fails; `power_on` brings the board back. Without effect on a board that is not running."""
+        """The power fails, if there is any; `power_on` brings the board back."""
         if self.phase not in (Phase.WAITING, Phase.OFF, Phase.FAILED):
             self.power_off()
             self._tell(Kind.CUT, where)

@@ -264,7 +264,7 @@ class DeviceFlash:
         return self.base.boot(self.pages)
 
     def cut_boot(self, operations: int) -> bool:
-        """A boot with power for so many flash operations; False when it needs fewer, and has changed flash."""
+        """A boot with power for so many flash operations; False when it needs fewer, and is complete."""
         self._board = self._env = None
         return self.base.cut_boot(self.pages, operations)
 

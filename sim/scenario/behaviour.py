@@ -20,8 +20,8 @@ from sim.scenario.measure import Observer
 class Stage:
     """What a behaviour has to work with while its phase runs. For the thread of the event loop.
 
-    `devices` are the chosen ones, in order. `random` is drawn from the scenario's seed, the place of the phase
-    and that of the behaviour. `tell_problem` puts a line into the results, and fails the run.
+    `devices` are the chosen ones, in order. `random` is seeded by the scenario's seed and the places of phase
+    and behaviour. `tell_problem` puts a line into the results, and fails the run.
     """
 
     devices: Sequence[FleetDevice]
@@ -65,7 +65,7 @@ class Behaviour:
         """Begins with the phase and is cancelled at its end."""
 
     def event(self, stage: Stage, event: FleetEvent) -> None:
-        """One of `stage.devices` tells something. It is busy: do things to devices by `stage.after(0, ...)`."""
+        """One of `stage.devices` tells something. It is busy: act on devices by `stage.after(0, ...)`."""
 
     def end(self, stage: Stage) -> None:
         """The phase is over: give back what was taken away."""

@@ -118,7 +118,7 @@ class Upgrading(Behaviour):
 
     async def _settled(self, stage: Stage, open_stages: set[str]) -> None:
         reached = stage.observer.bad_installed if self._model.bad else stage.observer.upgraded
-        while len(open_stages & reached) < self._model.advance_at * len(open_stages):
+        while len(open_stages & reached) < self._model.advance_at * len(open_stages):  # noqa: ASYNC110 - nobody could set an event
             await asyncio.sleep(LOOK)
 
 
@@ -179,7 +179,7 @@ class FlippingBits(Behaviour):
             return
         size = HEADER_SIZE + RblHeader.unpack(partition.read(0, HEADER_SIZE)).body_size
         for _ in range(RELEASE_OPERATIONS):
-            offset = stage.random.randrange(HEADER_SIZE, max(HEADER_SIZE + 1, min(size, partition.length)))
+            offset = stage.random.randrange(HEADER_SIZE, max(HEADER_SIZE + 1, min(size, partition.size)))
             byte = partition.read(offset, 1)[0]
             if byte:
                 self._flips[event.sn] += 1

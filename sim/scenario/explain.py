@@ -89,8 +89,8 @@ def behaviour_words(behaviour: Any, scenario: m.Scenario) -> str:
             )
         case m.Flapping():
             return (
-                f"links of {whom} are up for {duration(behaviour.up)} and down for {duration(behaviour.down)} "
-                "on average"
+                f"links of {whom} are on average up for {duration(behaviour.up)} and down for "
+                f"{duration(behaviour.down)}"
             )
         case m.Upgrade():
             how = "all at once"
@@ -103,8 +103,8 @@ def behaviour_words(behaviour: Any, scenario: m.Scenario) -> str:
             return f"{whom} get application {behaviour.version} of {behaviour.size} bytes{bad}, {how}"
         case m.PowerCuts():
             return (
-                f"the power of {whom} fails during a {behaviour.during}, {behaviour.times} times at most, for "
-                f"{duration(behaviour.off)}"
+                f"the power of {whom} fails during a {behaviour.during}, {behaviour.times} times at most, "
+                f"for {duration(behaviour.off)}"
             )
         case m.NetworkFaults():
             chance = percent(behaviour.cut_downloads)
@@ -115,7 +115,10 @@ def behaviour_words(behaviour: Any, scenario: m.Scenario) -> str:
             where = "to a log server of the generator" if behaviour.web_log else "on the serial port"
             return f"each of {whom} prints {behaviour.rate:g} lines a second {where}"
         case m.ShellSessions():
-            return f"{behaviour.rate:g} Web Shells begin in a second, over {whom}, each of {behaviour.lines} lines"
+            return (
+                f"{behaviour.rate:g} Web Shells begin in a second, over {whom}, each of "
+                f"{behaviour.lines} lines"
+            )
         case m.Custom():
             return f"{behaviour.behaviour} of your own, for {whom}"
     raise AssertionError(behaviour)

@@ -197,8 +197,8 @@ class Upgrade(_ForSome):
     soak: Duration = Field(1.0, description="from there to the next stage")
     bad: Literal["hash", "partition"] | None = Field(
         None,
-        description="what the cloud does not see: a wrong hash of the firmware, a partition that is not there; "
-        "such devices count for bad_installed, not upgraded",
+        description="what the cloud does not see: a wrong hash of the firmware, or a partition that is not "
+        "there; such devices count for bad_installed, not upgraded",
     )
 
     @model_validator(mode="after")
@@ -344,7 +344,7 @@ class Condition(Strict):
     @property
     def words(self) -> str:
         """The condition as one reads it: `p99(activation) <= 2s`."""
-        name = self.metric
+        name: str = self.metric
         if self.percentile is not None:
             name = f"p{self.percentile:g}({self.metric})"
         return f"{name} >= {self.at_least}" if self.at_least is not None else f"{name} <= {self.at_most}"

@@ -71,8 +71,8 @@ class Run:
         self._crew: Crew | None = None
         self._started = 0.0
 
-    def stop(self) -> None:
-        """End `run` soon, with a result. For the thread of the event loop."""
+    def interrupt(self) -> None:
+        """End `run` soon, with a result that says so. For the thread of the event loop."""
         self._interrupted = True
         self._stop.set()
 
@@ -100,7 +100,7 @@ class Run:
                         await watcher
                     self._judge_rest()
                     self._sample()
-                    summary = self.metrics.summary()
+                    summary = {"devices": self.scenario.count, **self.metrics.summary()}
                     seconds = self.now()
                     self._crew.power_off()
                     await asyncio.sleep(0)  # the connections close

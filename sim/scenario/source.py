@@ -101,11 +101,11 @@ class _Reader:
             root = yaml.compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            self._refuse(mark.line + 1 if mark else None, f"not YAML: {error.problem}")
+            raise self._error(mark.line + 1 if mark else None, f"not YAML: {error.problem}") from None
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-            self._refuse(None, "not YAML: it holds what is no text, or is nested too deeply")
+            raise self._error(None, "not YAML: it holds what is no text, or is nested too deeply") from None
         if root is None:
-            self._refuse(None, "it is empty: see `cloudsim scenario show smoke`")
+            raise self._error(None, "it is empty: see `cloudsim scenario show smoke`")
         return root, self._plain(root, MAX_DEPTH, set())
 
     def problem(self, root: yaml.Node, detail: Any) -> Problem:
@@ -133,21 +133,21 @@ class _Reader:
     def _plain(self, node: yaml.Node, depth: int, seen: set[int]) -> Any:
         line = node.start_mark.line + 1
         if not depth:
-            self._refuse(line, f"nested more than {MAX_DEPTH} deep")
+            raise self._error(line, f"nested more than {MAX_DEPTH} deep")
         if id(node) in seen:
-            self._refuse(line, "anchors and aliases are not for scenarios: write it out")
+            raise self._error(line, "anchors and aliases are not for scenarios: write it out")
         seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth, seen)
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(each, depth - 1, seen) for each in node.value]
         if node.tag.removeprefix(_TAG) not in _SCALARS:
-            self._refuse(line, f"{node.value!r} is read as no text or number: put it in quotes")
+            raise self._error(line, f"{node.value!r} is read as no text or number: put it in quotes")
         try:
             value = yaml.constructor.SafeConstructor().construct_object(node)
             json.dumps(value, allow_nan=False)
         except (ValueError, yaml.YAMLError):
-            self._refuse(line, "no number that can be used")
+            raise self._error(line, "no number that can be used") from None
         return value
 
     def _mapping(self, node: yaml.MappingNode, depth: int, seen: set[int]) -> dict[str, Any]:
@@ -155,18 +155,18 @@ class _Reader:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode) or key.tag == f"{_TAG}merge":
-                self._refuse(line, "a key must be text")
+                raise self._error(line, "a key must be text")
             if key.value in values:
-                self._refuse(line, f"{key.value} comes twice: remove one")
+                raise self._error(line, f"{key.value} comes twice: remove one")
             values[key.value] = self._plain(value, depth - 1, seen)
         return values
 
-    def _refuse(self, line: int | None, message: str) -> Any:
-        raise ScenarioError([Problem(self._source, line, message)])
+    def _error(self, line: int | None, message: str) -> ScenarioError:
+        return ScenarioError([Problem(self._source, line, message)])
 
 
 def _causes(error: ValidationError) -> list[Any]:
-    """What is wrong, without what only follows from it: a list counts as empty when its entries are refused."""
+    """What is wrong, without what only follows from it: a list whose entries are refused counts as empty."""
     details = error.errors(include_url=False, include_input=False)
     places = [detail["loc"] for detail in details]
 
