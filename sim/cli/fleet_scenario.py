@@ -58,7 +58,8 @@ def run_scenario(call: ScenarioCall, on_loop: Callable[[Any], Any]) -> None:
             for watcher in watchers:
                 watcher(run, sample)
 
-        options = RunOptions(path.parent, os.environ.get(KEY_VARIABLE), tell, watch)
+        key = os.environ.get(KEY_VARIABLE)
+        options = RunOptions(path.parent, product_key=key, tell=tell, watch=watch)
         result = on_loop(_run(lambda: Run(found, options)))
         if reports is not None:
             reports.write(result)

@@ -83,6 +83,7 @@ class FleetDevice:
         "_mqtt",
         "_port",
         "_progress",
+        "_read_most",
         "_reported",
         "_reported_boot",
         "_session",
@@ -113,6 +114,7 @@ class FleetDevice:
         self._reported_boot = 0
         self._cause = ""
         self._link_up = True
+        self._read_most: int | None = None
         self._cut_after: int | None = None  # flash operations of the next boot until the power fails
 
     @property
@@ -219,6 +221,10 @@ class FleetDevice:
         """HTTP connections end, as if the network had lost them."""
         for exchange in list(self._http or ()):
             exchange.break_off(cause)
+
+    def read_slowly(self, size: int | None) -> None:
+        """From the next request on, take so many bytes of a body at a time; None: all that has come."""
+        self._read_most = size
 
     def print(self, text: str) -> None:
         """The application prints."""
@@ -337,7 +343,7 @@ class FleetDevice:
                 self._enter(Phase.ACTIVATING)
             engine.loop.call_soon(self._handle, ev.HttpFailed(effect.request, _LINK_DOWN))
             return
-        exchange = HttpExchange(self, effect, engine.sockets, engine.wheel, engine.limits)
+        exchange = HttpExchange(self, effect, engine.sockets, engine.wheel, engine.limits, self._read_most)
         self._http = [*(self._http or ()), exchange]
         if effect.request == _ACTIVATION:
             self._enter(Phase.ACTIVATING)

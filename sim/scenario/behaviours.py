@@ -21,6 +21,9 @@ from sim.scenario.crew import draw
 TIMESTAMP: Final = 1546300800  # seconds since 1970; of the generated packages
 AT_ONCE: Final = 32  # devices that are switched on without a break
 LOOK: Final = 0.1  # seconds between two looks at how far a stage is
+#: Bytes that are read at a time where a download is to be cut; else loopback brings it in one piece.
+SMALL_READ: Final = 4096
+CUT_CHANCE: Final = 0.5  # at each tenth of a download
 RELEASE_OPERATIONS: Final = 24  # flash operations within which a release is cut
 _DOWNLOAD: Final = "download"  # partition
 _NOWHERE: Final = "nowhere"  # a partition that no board has
@@ -98,10 +101,10 @@ class Upgrading(Behaviour):
         order = str(stage.random.random())
         sns = [device.sn for device in stage.devices]
         had: set[str] = set()
+        stage.observer.want(sns, model.version, bad=model.bad is not None)
         for share in model.stages:
             taken = draw(sns, share, order)
             added = [sn for sn in sns if sn in taken - had]
-            stage.observer.want(added, model.version, bad=model.bad is not None)
             of: dict[str, list[str]] = defaultdict(list)
             for sn in added:
                 of[stage.population_of(sn)].append(sn)
@@ -128,6 +131,10 @@ class CuttingPower(Behaviour):
         self._cuts: Counter[str] = Counter()
         self._is_off: dict[str, FleetDevice] = {}
 
+    async def play(self, stage: Stage) -> None:
+        if self._model.during == "download":
+            _read_slowly(stage, SMALL_READ)
+
     def event(self, stage: Stage, event: FleetEvent) -> None:
         device = stage.by_sn[event.sn]
         if event.kind is Kind.CUT:
@@ -137,7 +144,7 @@ class CuttingPower(Behaviour):
             if (
                 self._model.during == "download"
                 and event.kind is Kind.PROGRESS
-                and stage.random.random() < 0.5
+                and stage.random.random() < CUT_CHANCE
             ):
                 self._cuts[event.sn] += 1
                 stage.after(0, device.cut_power, "download")
@@ -146,6 +153,7 @@ class CuttingPower(Behaviour):
                 device.cut_next_boot(stage.random.randrange(RELEASE_OPERATIONS))
 
     def end(self, stage: Stage) -> None:
+        _read_slowly(stage, None)
         for device in list(self._is_off.values()):
             self._on(stage, device)
 
@@ -158,6 +166,12 @@ class CuttingPower(Behaviour):
 class CuttingDownloads(Behaviour):
     def __init__(self, model: m.NetworkFaults) -> None:
         self._model = model
+
+    async def play(self, stage: Stage) -> None:
+        _read_slowly(stage, SMALL_READ)
+
+    def end(self, stage: Stage) -> None:
+        _read_slowly(stage, None)
 
     def event(self, stage: Stage, event: FleetEvent) -> None:
         if event.kind is Kind.PROGRESS and stage.random.random() < self._model.cut_downloads:
@@ -243,6 +257,11 @@ def make_behaviour(model: Any) -> Behaviour:
     if isinstance(model, m.Custom):
         return load_behaviour(model.behaviour, model.options)
     return _MAKERS[type(model)](model)
+
+
+def _read_slowly(stage: Stage, size: int | None) -> None:
+    for device in stage.devices:
+        device.read_slowly(size)
 
 
 def _power_on(stage: Stage, device: FleetDevice) -> None:

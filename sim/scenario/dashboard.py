@@ -55,8 +55,9 @@ def dashboard(name: str, run: Run, sample: Sample) -> Group:
         if found is not None:
             times.add_row(label, f"p50 {duration(found[0])}", f"p99 {duration(found[1])}")
     flow = Text(
-        f"messages {sample.published} out, {sample.received} in   firmware {sample.downloaded_bytes / 1024:.0f} KiB"
-        f"   lag {duration(sample.lag)}   processor {sample.cpu:.0%}"
+        f"messages {sample.published} out, {sample.received} in   "
+        f"firmware {sample.downloaded_bytes / 1024:.0f} KiB   lag {duration(sample.lag)}   "
+        f"processor {sample.cpu:.0%}"
     )
     parts: list[Any] = [head, devices, online, times, flow]
     causes = run.metrics.causes.most_common(MOST_CAUSES)
@@ -88,8 +89,8 @@ def plain_lines(write: Callable[[str], None]) -> Callable[[Run, Sample], None]:
         last = (sample.phase, sample.at)
         write(
             f"{sample.at:.0f} s {sample.phase}: {sample.online} of {run.scenario.count} online, "
-            f"{sample.upgraded} upgraded, {sample.failed} failed, {sum(run.metrics.causes.values())} failures "
-            "so far"
+            f"{sample.upgraded} upgraded, {sample.failed} failed, "
+            f"{sum(run.metrics.causes.values())} failures so far"
         )
 
     return show

@@ -17,7 +17,8 @@ _STYLE: Final = """
 body{margin:0 auto;padding:16px;max-width:1040px;color:var(--text);background:var(--back);
 font:15px/1.5 system-ui,sans-serif}
 h1{font-size:1.4rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem}dt,th,.soft{color:var(--soft)}dd{margin:0}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem}
+dt,th,.soft{color:var(--soft)}dd{margin:0}
 .wide{overflow-x:auto}table{border-collapse:collapse}
 th,td{padding:.2rem 1rem .2rem 0;text-align:left;border-bottom:1px solid var(--line);overflow-wrap:anywhere}
 .number{text-align:right;font-variant-numeric:tabular-nums}

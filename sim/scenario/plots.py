@@ -109,7 +109,8 @@ def _frame(scale: _Scale, bands: Sequence[Band], show: Callable[[float], str]) -
     low = HEIGHT - _BOTTOM
     for number, band in enumerate(bands):
         start, end = scale.x(band.start), scale.x(band.end)
-        yield f'<rect class="band{number % 2}" x="{start:.1f}" y="{_TOP}" width="{max(0.0, end - start):.1f}" '
+        width = max(0.0, end - start)
+        yield f'<rect class="band{number % 2}" x="{start:.1f}" y="{_TOP}" width="{width:.1f}" '
         yield f'height="{low - _TOP}"><title>{escape(band.name)}</title></rect>'
         if end - start > 8 * len(band.name):
             yield f'<text x="{start + 4:.1f}" y="{_TOP + 12}">{escape(band.name)}</text>'

@@ -36,6 +36,7 @@ class RunOptions:
     """`tell` gets every event, `watch` every sample with the name of its phase in it."""
 
     folder: Path = Path()  # where paths in the scenario count from
+    cloud: RunCloud | None = None  # instead of the one that the scenario asks for
     product_key: str | None = field(default=None, repr=False)  # of a cloud of somebody else
     tell: Callable[[FleetEvent], None] | None = None
     watch: Callable[["Run", Sample], None] | None = None
@@ -231,6 +232,8 @@ class Run:
 
     def _make_cloud(self) -> RunCloud:
         cloud, options = self.scenario.cloud, self._options
+        if options.cloud is not None:
+            return options.cloud
         if cloud.foreign is not None:
             return ForeignCloud(cloud.foreign, options.folder, options.product_key)
         from sim.scenario.reference_cloud import ReferenceCloud

@@ -1,6 +1,7 @@
 """Scenario files: found, read, and refused with the line that is to blame."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -91,6 +92,18 @@ def serial_numbers(population: PopulationModel, folder: Path) -> tuple[str, ...]
 # --- from YAML, with lines ------------------------------------------------------------------------------
 
 
+class _Loader(yaml.SafeLoader):
+    """`on`, `off`, `yes` and `no` are text, as in YAML 1.2, which editors go by."""
+
+    yaml_implicit_resolvers = {
+        first: [each for each in resolvers if each[0] != f"{_TAG}bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(f"{_TAG}bool", re.compile("true|false"), list("tf"))
+
+
 class _Reader:
     def __init__(self, source: str) -> None:
         self._source = source
@@ -98,7 +111,7 @@ class _Reader:
     def read(self, content: bytes) -> tuple[yaml.Node, Any]:
         """The nodes, which know their lines, and the plain values."""
         try:
-            root = yaml.compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
+            root = yaml.compose(content.decode("utf-8"), Loader=_Loader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise self._error(mark.line + 1 if mark else None, f"not YAML: {error.problem}") from None
