@@ -25,6 +25,43 @@ _MOST_FACTS: Final = 64 * 1024  # bytes of its first line
 _PROGRAM: Final = "from sim.cli.main import main; main()"
 
 
+class RunningCloud:
+    """A reference cloud that runs already. Implements `sim.scenario.cloud.RunCloud`.
+
+    A population is a product of its name, which must be new.
+    """
+
+    def __init__(self, admin: AdminClient, activation_url: str, mqtt_url: str) -> None:
+        self._admin = admin
+        self._activation_url = activation_url
+        self._mqtt_url = mqtt_url
+
+    def start(self, populations: Mapping[str, Sequence[str]]) -> Endpoints:
+        products = {name: self._product(name, sns) for name, sns in populations.items()}
+        return Endpoints(self._activation_url, self._mqtt_url, products)
+
+    def create_task(self, population: str, package: bytes, version: str, sns: Sequence[str]) -> None:
+        with tempfile.TemporaryDirectory(prefix="cloudsim-fleet-") as folder:
+            path = Path(folder) / "package.rbl"
+            path.write_bytes(package)
+            firmware = self._admin.upload_firmware(path, population)["id"]
+        for first in range(0, len(sns), MOST_OF_TASK):
+            self._admin.create_task(population, version, [firmware], sns[first : first + MOST_OF_TASK])
+
+    def failure(self) -> str | None:
+        return None
+
+    def stop(self) -> None:
+        """It goes on."""
+        self._admin.close()
+
+    def _product(self, name: str, sns: Sequence[str]) -> ProductIdentity:
+        product = self._admin.create_product(name, device_limit=len(sns))
+        for sn in sns:
+            self._admin.add_device(name, sn)
+        return ProductIdentity(product["product_id"], product["product_key"])
+
+
 class ReferenceCloud:
     """`cloudsim cloud serve` with a temporary data directory. Implements `sim.scenario.cloud.RunCloud`."""
 
@@ -33,7 +70,7 @@ class ReferenceCloud:
         self._clean_up = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._log: Path | None = None
-        self._admin: AdminClient | None = None
+        self._running: RunningCloud | None = None
 
     def start(self, populations: Mapping[str, Sequence[str]]) -> Endpoints:
         folder = Path(self._clean_up.enter_context(tempfile.TemporaryDirectory(prefix="cloudsim-fleet-")))
@@ -42,23 +79,17 @@ class ReferenceCloud:
             endpoint = DataDir(folder / "cloud").endpoint()
             if endpoint is None:
                 raise ReferenceCloudError("the reference cloud ended as soon as it had started")
-            self._admin = AdminClient(endpoint.admin_url, endpoint.admin_token)
-            products = {name: self._product(name, sns) for name, sns in populations.items()}
+            admin = AdminClient(endpoint.admin_url, endpoint.admin_token)
+            self._running = RunningCloud(admin, str(facts["activation_url"]), str(facts["mqtt_url"]))
+            return self._running.start(populations)
         except BaseException:
             self.stop()
             raise
-        return Endpoints(str(facts["activation_url"]), str(facts["mqtt_url"]), products)
 
     def create_task(self, population: str, package: bytes, version: str, sns: Sequence[str]) -> None:
-        admin = self._admin
-        if admin is None:
+        if self._running is None:
             raise ReferenceCloudError("the reference cloud does not run")
-        with tempfile.TemporaryDirectory(prefix="cloudsim-fleet-") as folder:
-            path = Path(folder) / "package.rbl"
-            path.write_bytes(package)
-            firmware = admin.upload_firmware(path, population)["id"]
-        for first in range(0, len(sns), MOST_OF_TASK):
-            admin.create_task(population, version, [firmware], sns[first : first + MOST_OF_TASK])
+        self._running.create_task(population, package, version, sns)
 
     def failure(self) -> str | None:
         status = self._process.poll() if self._process is not None else None
@@ -67,9 +98,9 @@ class ReferenceCloud:
         )
 
     def stop(self) -> None:
-        if self._admin is not None:
-            self._admin.close()
-            self._admin = None
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
@@ -81,14 +112,6 @@ class ReferenceCloud:
             if process.stdout is not None:
                 process.stdout.close()
         self._clean_up.close()
-
-    def _product(self, name: str, sns: Sequence[str]) -> ProductIdentity:
-        if self._admin is None:
-            raise ReferenceCloudError("the reference cloud does not run")
-        product = self._admin.create_product(name, device_limit=len(sns))
-        for sn in sns:
-            self._admin.add_device(name, sn)
-        return ProductIdentity(product["product_id"], product["product_key"])
 
     def _launch(self, folder: Path) -> dict[str, Any]:
         arguments = ["cloud", "serve", "--data", str(folder / "cloud"), "--json", "--broker", self._broker]

@@ -111,15 +111,17 @@ class _Reader:
     def read(self, content: bytes) -> tuple[yaml.Node, Any]:
         """The nodes, which know their lines, and the plain values."""
         try:
-            root = yaml.compose(content.decode("utf-8"), Loader=_Loader)
+            text = content.decode("utf-8")
+            self._check_depth(text)
+            root = yaml.compose(text, Loader=_Loader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise self._error(mark.line + 1 if mark else None, f"not YAML: {error.problem}") from None
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-            raise self._error(None, "not YAML: it holds what is no text, or is nested too deeply") from None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise self._error(None, "not YAML: it holds what is no text") from None
         if root is None:
             raise self._error(None, "it is empty: see `cloudsim scenario show smoke`")
-        return root, self._plain(root, MAX_DEPTH, set())
+        return root, self._plain(root, set())
 
     def problem(self, root: yaml.Node, detail: Any) -> Problem:
         """What pydantic found, in our words and with its line."""
@@ -143,17 +145,24 @@ class _Reader:
                 line, node = found
         return Problem(self._source, line + 1, " ".join(message.split()))
 
-    def _plain(self, node: yaml.Node, depth: int, seen: set[int]) -> Any:
+    def _check_depth(self, text: str) -> None:
+        """Before anything is built: composing is recursive, and slow where it is deep."""
+        depth = 0
+        for event in yaml.parse(text, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise self._error(event.start_mark.line + 1, f"nested more than {MAX_DEPTH} deep")
+
+    def _plain(self, node: yaml.Node, seen: set[int]) -> Any:
         line = node.start_mark.line + 1
-        if not depth:
-            raise self._error(line, f"nested more than {MAX_DEPTH} deep")
         if id(node) in seen:
             raise self._error(line, "anchors and aliases are not for scenarios: write it out")
         seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, depth, seen)
+            return self._mapping(node, seen)
         if isinstance(node, yaml.SequenceNode):
-            return [self._plain(each, depth - 1, seen) for each in node.value]
+            return [self._plain(each, seen) for each in node.value]
         if node.tag.removeprefix(_TAG) not in _SCALARS:
             raise self._error(line, f"{node.value!r} is read as no text or number: put it in quotes")
         try:
@@ -163,7 +172,7 @@ class _Reader:
             raise self._error(line, "no number that can be used") from None
         return value
 
-    def _mapping(self, node: yaml.MappingNode, depth: int, seen: set[int]) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, seen: set[int]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
@@ -171,7 +180,7 @@ class _Reader:
                 raise self._error(line, "a key must be text")
             if key.value in values:
                 raise self._error(line, f"{key.value} comes twice: remove one")
-            values[key.value] = self._plain(value, depth - 1, seen)
+            values[key.value] = self._plain(value, seen)
         return values
 
     def _error(self, line: int | None, message: str) -> ScenarioError:
