@@ -71,6 +71,23 @@ PURE = (
             "ramps",
         )
     ),
+    *(
+        f"sim/scenario/{name}.py"
+        for name in (
+            "errors",
+            "explain",
+            "html_report",
+            "junit",
+            "measure",
+            "models",
+            "plots",
+            "results",
+            "series",
+            "shell",
+            "source",
+            "units",
+        )
+    ),
 )
 IMPURE = {
     "asyncio",
@@ -114,6 +131,18 @@ FORBIDDEN = {
         "sim.application",
         "sim.cli",
         "sim.cloud",
+        "sim.console",
+        "sim.demo",
+        "sim.device",
+        "sim.faults",
+        "sim.msh",
+        "sim.offline",
+        "sim.scenario",
+        "sim.virtual",
+    ),
+    "sim/scenario": (
+        "sim.application",
+        "sim.cli",
         "sim.console",
         "sim.demo",
         "sim.device",
@@ -164,6 +193,11 @@ def test_pure_modules_import_no_io(room: str) -> None:
     assert not bad
 
 
+def test_one_module_of_a_scenario_knows_the_reference_cloud() -> None:
+    found = [path.stem for path in modules("sim/scenario") if violations(path, ("sim.cloud",))]
+    assert found == ["reference_cloud"]
+
+
 def test_a_violation_is_found(tmp_path: Path) -> None:
     planted = tmp_path / "planted.py"
     planted.write_text("from sim.cloud import store\nimport asyncio.subprocess\n")
@@ -187,7 +221,20 @@ def test_light_commands_need_no_extra() -> None:
         "sim/fleet",
     ):
         assert not {str(path) for path in modules(room) if violations(path, heavy)}
-    light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "device", "faults", "fleet", "proxy")
+    light = (
+        "main",
+        "output",
+        "keys",
+        "rbl",
+        "rbl_pack",
+        "rbl_lint",
+        "device",
+        "faults",
+        "fleet",
+        "proxy",
+        "fleet_scenario",
+        "scenario",
+    )
     cloud = [f"cloud/{path.stem}" for path in ROOT.glob("sim/cli/cloud/*.py")]
     more = ("port_options", "certs", "powercut", "powercut_corpus", "powercut_subject")
     for name in (*light, *board, *cloud, *more):

@@ -1,9 +1,11 @@
 """A scenario file as typed data: every key, its unit and its limits (docs/fleet-scenarios.md)."""
 
+import json
 import re
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic.fields import FieldInfo
 
 from cloudsdk.errors import CloudSdkError
 from cloudsdk.profile import PROFILES
@@ -423,3 +425,38 @@ def json_schema() -> dict[str, Any]:
         **Scenario.model_json_schema(by_alias=True),
         "title": "cloudsim fleet scenario",
     }
+
+
+def key_tables() -> str:
+    """Every key with its meaning and default, as Markdown tables."""
+    parts = []
+    for model in (Scenario, Cloud, Reference, Foreign, PopulationModel, Phase, *_behaviours(), Threshold):
+        fields = model.model_fields
+        rows = [f"| `{name}` | {_default(field)} | {field.description} |" for name, field in fields.items()]
+        title = (
+            f"`do: {_tag(model)}`" if "do" in fields else f"`{model.__name__.removesuffix('Model').lower()}`"
+        )
+        rows = [row for row in rows if not row.startswith("| `do`")]
+        table = "\n".join(["| key | default | |", "|---|---|---|", *rows])
+        parts.append(f"### {title}\n\n{model.__doc__}\n" + (f"\n{table}\n" if rows else ""))
+    metrics = "\n".join(f"| `{name}` | {text} |" for name, text in METRICS.items())
+    parts.append(f"### metrics\n\n| metric | |\n|---|---|\n{metrics}\n")
+    return "\n".join(parts)
+
+
+def _behaviours() -> tuple[type[Strict], ...]:
+    union: tuple[type[Strict], ...] = get_args(get_args(BehaviourModel)[0])
+    return union
+
+
+def _tag(model: type[Strict]) -> str:
+    return str(get_args(model.model_fields["do"].annotation)[0])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "needed"
+    value = field.default
+    if value is None or value in ((), {}, ""):
+        return ""
+    return f"`{json.dumps(value)}`"

@@ -152,7 +152,8 @@ class _Reader:
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
-                raise self._error(event.start_mark.line + 1, f"nested more than {MAX_DEPTH} deep")
+                line = event.start_mark.line + 1 if event.start_mark is not None else None
+                raise self._error(line, f"nested more than {MAX_DEPTH} deep")
 
     def _plain(self, node: yaml.Node, seen: set[int]) -> Any:
         line = node.start_mark.line + 1

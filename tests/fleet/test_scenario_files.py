@@ -154,6 +154,12 @@ def test_the_published_schema_is_that_of_the_models() -> None:
     assert published == models.json_schema(), "cloudsim scenario schema > docs/scenario.schema.json"
 
 
+def test_the_documentation_has_every_key() -> None:
+    text = (ROOT / "docs/fleet-scenarios.md").read_text()
+    _, _, rest = text.partition("<!-- keys -->\n")
+    assert rest.partition("<!-- end of keys -->")[0] == models.key_tables()
+
+
 def test_units() -> None:
     assert [parse_duration(text) for text in ("250ms", "1.5s", "2m", "1h")] == [0.25, 1.5, 120.0, 3600.0]
     assert parse_share("12.5%") == 0.125
