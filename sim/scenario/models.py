@@ -71,9 +71,11 @@ Version = Annotated[str, Field(pattern=_VERSION)]
 
 
 class Strict(BaseModel):
-    """Nothing is guessed: no key that is not known, no text for a number."""
+    """Nothing is guessed: no key that is not known, no text for a number. Defaults are as a file has them."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+    )
 
 
 # --- the cloud ------------------------------------------------------------------------------------------
@@ -119,7 +121,7 @@ class PopulationModel(Strict):
     board: str = Field("iot-board", description="board layout, by name or as a file")
     version: Version = Field("1.0.0", description="application that is installed")
     profiles: dict[str, Share] = Field(
-        default={"manual": 1.0}, description="firmware profiles by share; the shares make 100%"
+        default={"manual": "100%"}, description="firmware profiles by share; the shares make 100%"
     )
     sn: str | None = Field(None, description="pattern of the serial numbers, with # for the digits: LAMP####")
     identities: str | None = Field(
@@ -148,7 +150,7 @@ class PopulationModel(Strict):
 
 class _ForSome(Strict):
     populations: tuple[Name, ...] = Field((), description="names of the populations; none: all")
-    share: Share = Field(1.0, description="of their devices; which ones, the seed decides")
+    share: Share = Field("100%", description="of their devices; which ones, the seed decides")
 
 
 class PowerOn(_ForSome):
@@ -174,16 +176,16 @@ class ReconnectStorm(_ForSome):
     """All connections break at once, as when a router restarts; the devices come back as they can."""
 
     do: Literal["reconnect_storm"]
-    after: Duration = Field(0.001, description="from the start of the phase")
-    down: Duration = Field(0.001, description="how long nothing goes through")
+    after: Duration = Field("1ms", description="from the start of the phase")
+    down: Duration = Field("1ms", description="how long nothing goes through")
 
 
 class Flapping(_ForSome):
     """Links that go down and come back; times are exponentially distributed."""
 
     do: Literal["flapping"]
-    up: Duration = Field(20.0, description="mean time a link is up")
-    down: Duration = Field(3.0, description="mean time it is down")
+    up: Duration = Field("20s", description="mean time a link is up")
+    down: Duration = Field("3s", description="mean time it is down")
 
 
 class Upgrade(_ForSome):
@@ -191,12 +193,17 @@ class Upgrade(_ForSome):
 
     do: Literal["upgrade"]
     version: Version = Field(description="of the task and of the application in it")
-    size: Size = Field(100 * 1024, description="of the application")
+    size: Size = Field("100KiB", description="of the application")
     stages: tuple[Share, ...] = Field(
-        (1.0,), min_length=1, max_length=MAX_STAGES, description="cumulative shares, rising, the last is 100%"
+        ("100%",),
+        min_length=1,
+        max_length=MAX_STAGES,
+        description="cumulative shares, rising, the last is 100%",
     )
-    advance_at: Share = Field(0.95, description="share of the open stages that must be upgraded for the next")
-    soak: Duration = Field(1.0, description="from there to the next stage")
+    advance_at: Share = Field(
+        "95%", description="share of the open stages that must be upgraded for the next"
+    )
+    soak: Duration = Field("1s", description="from there to the next stage")
     bad: Literal["hash", "partition"] | None = Field(
         None,
         description="what the cloud does not see: a wrong hash of the firmware, or a partition that is not "
@@ -216,14 +223,14 @@ class PowerCuts(_ForSome):
     do: Literal["power_cuts"]
     during: Literal["download", "release"] = Field("download", description="what is cut")
     times: int = Field(1, ge=1, le=1000, description="cuts of each device at most")
-    off: Duration = Field(1.0, description="how long the power is away")
+    off: Duration = Field("1s", description="how long the power is away")
 
 
 class NetworkFaults(_ForSome):
     """Downloads that break off; the device resumes with Range."""
 
     do: Literal["network_faults"]
-    cut_downloads: Share = Field(0.1, description="chance that a download breaks, at each tenth of it")
+    cut_downloads: Share = Field("10%", description="chance that a download breaks, at each tenth of it")
 
 
 class FlashFaults(_ForSome):
@@ -392,9 +399,9 @@ class Scenario(Strict):
     name: Name = Field(description="of the scenario, for results")
     description: str = Field("", max_length=1000, description="what it is for")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="decides everything that is drawn")
-    boot_time: Duration = Field(1.0, description="from reset to the start of CloudSDK")
+    boot_time: Duration = Field("1s", description="from reset to the start of CloudSDK")
     retry_time: Duration = Field(
-        5.0, description="until an activation, a connection or a download is tried again; it grows"
+        "5s", description="until an activation, a connection or a download is tried again; it grows"
     )
     cloud: Cloud = Field(description="which cloud")
     populations: tuple[PopulationModel, ...] = Field(
@@ -430,7 +437,8 @@ def json_schema() -> dict[str, Any]:
 def key_tables() -> str:
     """Every key with its meaning and default, as Markdown tables."""
     parts = []
-    for model in (Scenario, Cloud, Reference, Foreign, PopulationModel, Phase, *_behaviours(), Threshold):
+    before: tuple[type[Strict], ...] = (Scenario, Cloud, Reference, Foreign, PopulationModel, Phase)
+    for model in (*before, *_behaviours(), Threshold):
         fields = model.model_fields
         rows = [f"| `{name}` | {_default(field)} | {field.description} |" for name, field in fields.items()]
         title = (
@@ -459,4 +467,4 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if value is None or value in ((), {}, ""):
         return ""
-    return f"`{json.dumps(value)}`"
+    return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"

@@ -263,9 +263,10 @@ def test_what_cannot_run_is_refused_before_anything_starts(
             pass
 
     unstarted = replace(options, cloud=Untouched())  # type: ignore[arg-type]
-    with monkeypatch.context() as few, pytest.raises(FileLimitError):
+    with monkeypatch.context() as few:
         few.setattr(resource, "getrlimit", lambda _what: (100, 100))
-        run(scenario("MANY", []), unstarted)
+        with pytest.raises(FileLimitError):
+            run(scenario("MANY", []), unstarted)
     with pytest.raises(BehaviourError):
         run(scenario("X", [phase("x", {"do": "custom", "behaviour": "no.such:Thing"})]), unstarted)
     foreign = {
