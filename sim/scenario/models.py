@@ -70,8 +70,13 @@ Name = Annotated[str, Field(pattern=_NAME)]
 Version = Annotated[str, Field(pattern=_VERSION)]
 
 
+def _written(default: object, **facts: Any) -> Any:
+    """A field whose default is as a file would have it."""
+    return Field(default, validate_default=True, **facts)
+
+
 class Strict(BaseModel):
-    """Nothing is guessed: no key that is not known, no text for a number. Defaults are as a file has them."""
+    """Nothing is guessed: no key that is not known, no text for a number."""
 
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
@@ -120,8 +125,8 @@ class PopulationModel(Strict):
     count: int = Field(ge=1, le=MAX_DEVICES, description="devices")
     board: str = Field("iot-board", description="board layout, by name or as a file")
     version: Version = Field("1.0.0", description="application that is installed")
-    profiles: dict[str, Share] = Field(
-        default={"manual": "100%"}, description="firmware profiles by share; the shares make 100%"
+    profiles: dict[str, Share] = _written(
+        {"manual": "100%"}, description="firmware profiles by share; the shares make 100%"
     )
     sn: str | None = Field(None, description="pattern of the serial numbers, with # for the digits: LAMP####")
     identities: str | None = Field(
@@ -150,7 +155,7 @@ class PopulationModel(Strict):
 
 class _ForSome(Strict):
     populations: tuple[Name, ...] = Field((), description="names of the populations; none: all")
-    share: Share = Field("100%", description="of their devices; which ones, the seed decides")
+    share: Share = _written("100%", description="of their devices; which ones, the seed decides")
 
 
 class PowerOn(_ForSome):
@@ -176,16 +181,16 @@ class ReconnectStorm(_ForSome):
     """All connections break at once, as when a router restarts; the devices come back as they can."""
 
     do: Literal["reconnect_storm"]
-    after: Duration = Field("1ms", description="from the start of the phase")
-    down: Duration = Field("1ms", description="how long nothing goes through")
+    after: Duration = _written("1ms", description="from the start of the phase")
+    down: Duration = _written("1ms", description="how long nothing goes through")
 
 
 class Flapping(_ForSome):
     """Links that go down and come back; times are exponentially distributed."""
 
     do: Literal["flapping"]
-    up: Duration = Field("20s", description="mean time a link is up")
-    down: Duration = Field("3s", description="mean time it is down")
+    up: Duration = _written("20s", description="mean time a link is up")
+    down: Duration = _written("3s", description="mean time it is down")
 
 
 class Upgrade(_ForSome):
@@ -193,17 +198,17 @@ class Upgrade(_ForSome):
 
     do: Literal["upgrade"]
     version: Version = Field(description="of the task and of the application in it")
-    size: Size = Field("100KiB", description="of the application")
-    stages: tuple[Share, ...] = Field(
+    size: Size = _written("100KiB", description="of the application")
+    stages: tuple[Share, ...] = _written(
         ("100%",),
         min_length=1,
         max_length=MAX_STAGES,
         description="cumulative shares, rising, the last is 100%",
     )
-    advance_at: Share = Field(
+    advance_at: Share = _written(
         "95%", description="share of the open stages that must be upgraded for the next"
     )
-    soak: Duration = Field("1s", description="from there to the next stage")
+    soak: Duration = _written("1s", description="from there to the next stage")
     bad: Literal["hash", "partition"] | None = Field(
         None,
         description="what the cloud does not see: a wrong hash of the firmware, or a partition that is not "
@@ -223,14 +228,14 @@ class PowerCuts(_ForSome):
     do: Literal["power_cuts"]
     during: Literal["download", "release"] = Field("download", description="what is cut")
     times: int = Field(1, ge=1, le=1000, description="cuts of each device at most")
-    off: Duration = Field("1s", description="how long the power is away")
+    off: Duration = _written("1s", description="how long the power is away")
 
 
 class NetworkFaults(_ForSome):
     """Downloads that break off; the device resumes with Range."""
 
     do: Literal["network_faults"]
-    cut_downloads: Share = Field("10%", description="chance that a download breaks, at each tenth of it")
+    cut_downloads: Share = _written("10%", description="chance that a download breaks, at each tenth of it")
 
 
 class FlashFaults(_ForSome):
@@ -399,8 +404,8 @@ class Scenario(Strict):
     name: Name = Field(description="of the scenario, for results")
     description: str = Field("", max_length=1000, description="what it is for")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="decides everything that is drawn")
-    boot_time: Duration = Field("1s", description="from reset to the start of CloudSDK")
-    retry_time: Duration = Field(
+    boot_time: Duration = _written("1s", description="from reset to the start of CloudSDK")
+    retry_time: Duration = _written(
         "5s", description="until an activation, a connection or a download is tried again; it grows"
     )
     cloud: Cloud = Field(description="which cloud")
@@ -438,7 +443,8 @@ def key_tables() -> str:
     """Every key with its meaning and default, as Markdown tables."""
     parts = []
     before: tuple[type[Strict], ...] = (Scenario, Cloud, Reference, Foreign, PopulationModel, Phase)
-    for model in (*before, *_behaviours(), Threshold):
+    after: tuple[type[Strict], ...] = (*_behaviours(), Threshold)
+    for model in before + after:
         fields = model.model_fields
         rows = [f"| `{name}` | {_default(field)} | {field.description} |" for name, field in fields.items()]
         title = (
