@@ -113,6 +113,23 @@ PURE = (
             "ramps",
         )
     ),
+    *(
+        f"sim/scenario/{name}.py"
+        for name in (
+            "errors",
+            "explain",
+            "html_report",
+            "junit",
+            "measure",
+            "models",
+            "plots",
+            "results",
+            "series",
+            "shell",
+            "source",
+            "units",
+        )
+    ),
 )
 IMPURE = {
     "asyncio",
@@ -165,6 +182,18 @@ FORBIDDEN = {
         "sim.faults",
         "sim.msh",
         "sim.offline",
+        "sim.scenario",
+        "sim.virtual",
+    ),
+    "sim/scenario": (
+        "sim.application",
+        "sim.cli",
+        "sim.console",
+        "sim.demo",
+        "sim.device",
+        "sim.faults",
+        "sim.msh",
+        "sim.offline",
         "sim.virtual",
     ),
 }
@@ -209,6 +238,11 @@ def test_pure_modules_import_no_io(room: str) -> None:
     assert not bad
 
 
+def test_one_module_of_a_scenario_knows_the_reference_cloud() -> None:
+    found = [path.stem for path in modules("sim/scenario") if violations(path, ("sim.cloud",))]
+    assert found == ["reference_cloud"]
+
+
 def test_a_violation_is_found(tmp_path: Path) -> None:
     planted = tmp_path / "planted.py"
     planted.write_text("from sim.cloud import store\nimport asyncio.subprocess\n")
@@ -234,7 +268,20 @@ def test_light_commands_need_no_extra() -> None:
         "sim/traffic",
     ):
         assert not {str(path) for path in modules(room) if violations(path, heavy)}
-    light = ("main", "output", "keys", "rbl", "rbl_pack", "rbl_lint", "device", "faults", "fleet", "proxy")
+    light = (
+        "main",
+        "output",
+        "keys",
+        "rbl",
+        "rbl_pack",
+        "rbl_lint",
+        "device",
+        "faults",
+        "fleet",
+        "proxy",
+        "fleet_scenario",
+        "scenario",
+    )
     cloud = [f"cloud/{path.stem}" for path in ROOT.glob("sim/cli/cloud/*.py")]
     more = (
         "conform",

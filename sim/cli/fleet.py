@@ -2,24 +2,27 @@
 
 import asyncio
 import contextlib
-import json
 import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, TypeVar
 
 import click
 
 from cloudsdk.profile import PROFILES, profile_named
 from cloudsdk.tls import TlsSettings
+from sim.cli.fleet_scenario import ScenarioCall, refuse, run_scenario
 from sim.cli.output import echo_json, json_option
 from sim.fleet.events import FleetEvent, Kind, Phase
 from sim.fleet.fleet import Fleet, FleetConfig
 from sim.fleet.identities import Population, numbered, read_identities
-from sim.fleet.ramps import Ramp, parse_ramp
+from sim.fleet.ramps import Linear, Ramp, parse_ramp
+
+T = TypeVar("T")
 
 PROGRESS_PERIOD: Final = 0.5  # seconds between two progress lines
+DEFAULT_RATE: Final = 100.0  # devices a second
 _FILE: Final = click.Path(path_type=Path)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 
@@ -41,13 +44,13 @@ def fleet() -> None:
 
 
 @fleet.command()
-@click.option("--activation-url", required=True, help="http[s]://host:port, or the whole URL.")
-@click.option("--mqtt-url", required=True, help="mqtt[s]://host:port")
-@click.option("--product-id", required=True, help="ProductID, from the cloud.")
+@click.argument("scenario", required=False)
+@click.option("--activation-url", help="http[s]://host:port, or the whole URL.")
+@click.option("--mqtt-url", help="mqtt[s]://host:port")
+@click.option("--product-id", help="ProductID, from the cloud.")
 @click.option(
     "--product-key",
     envvar="CLOUDSIM_PRODUCT_KEY",
-    required=True,
     help="ProductKey; better set CLOUDSIM_PRODUCT_KEY, which no process list shows.",
 )
 @click.option(
@@ -59,9 +62,7 @@ def fleet() -> None:
     "--ramp",
     type=parse_ramp,
     metavar="RAMP",
-    default="linear:100/s",
-    show_default=True,
-    help="linear:100/s, step:500/10s, spike, spike:5s, poisson:100/s or poisson:100/s:SEED.",
+    help="Default: linear:100/s. Others: step:500/10s, spike, spike:5s, poisson:100/s or poisson:100/s:SEED.",
 )
 @click.option(
     "--duration",
@@ -69,9 +70,9 @@ def fleet() -> None:
     metavar="TIME",
     help="Of the whole run: 90s, 10m, 2h. Default: until Ctrl-C.",
 )
-@click.option("--board", default="iot-board", show_default=True, help="Board layout of all devices.")
-@click.option("--app-version", default="1.0.0", show_default=True, help="Application they come with.")
-@click.option("--profile", type=click.Choice(list(PROFILES)), default="manual", show_default=True)
+@click.option("--board", help="Board layout of all devices. Default: iot-board.")
+@click.option("--app-version", help="Application they come with. Default: 1.0.0.")
+@click.option("--profile", type=click.Choice(list(PROFILES)), help="Default: manual.")
 @click.option("--ca", type=_FILE, help="CAs that are trusted (PEM). Default: those of the system.")
 @click.option("--server-name", help="Name in the certificates of the servers, if not that of the URL.")
 @click.option(
@@ -80,30 +81,57 @@ def fleet() -> None:
     type=click.File("w"),
     help="Write every event as a line of JSON; - for standard output.",
 )
+@click.option(
+    "--report",
+    type=_FILE,
+    help="Of a scenario: write report.html, result.json, junit.xml, ... into this folder.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Of a scenario: Prometheus metrics on this loopback port.",
+)
 @json_option
 def run(
-    activation_url: str,
-    mqtt_url: str,
-    product_id: str,
-    product_key: str,
+    scenario: str | None,
+    activation_url: str | None,
+    mqtt_url: str | None,
+    product_id: str | None,
+    product_key: str | None,
     identities: Path | None,
     pattern: str | None,
     count: int | None,
-    ramp: Ramp,
+    ramp: Ramp | None,
     duration: float | None,
-    board: str,
-    app_version: str,
-    profile: str,
+    board: str | None,
+    app_version: str | None,
+    profile: str | None,
     ca: Path | None,
     server_name: str | None,
     events_file: TextIO | None,
+    report: Path | None,
+    metrics_port: int | None,
     as_json: bool,
 ) -> None:
-    """Switch the devices on as the ramp says and run them; print what came of it.
+    """Run a SCENARIO, a file or one of `cloudsim scenario list`; or, without one, devices as the options say.
 
     Each is a whole device: activation, MQTT, downloads into flash, bootloader, version reports. Ctrl-C ends
-    the run, with the summary.
+    the run, with the summary. A scenario's thresholds decide about the exit status.
     """
+    tell = _writer(events_file) if events_file is not None else None
+    if scenario is not None:
+        names = ("activation_url", "mqtt_url", "product_id", "identities", "pattern", "count", "ramp")
+        more = ("duration", "board", "app_version", "profile", "ca", "server_name")
+        given = click.get_current_context().params
+        refuse({name: given[name] for name in (*names, *more)})
+        run_scenario(ScenarioCall(scenario, report, metrics_port, tell, as_json), _on_loop)
+        return
+    if activation_url is None or mqtt_url is None or product_id is None or product_key is None:
+        raise click.UsageError(
+            "give a scenario, or --activation-url, --mqtt-url, --product-id and CLOUDSIM_PRODUCT_KEY"
+        )
+    if report is not None or metrics_port is not None:
+        raise click.UsageError("--report and --metrics-port are for scenarios")
     population = Population(product_id, _serial_numbers(identities, pattern, count))
     running = Fleet(
         FleetConfig(
@@ -111,12 +139,12 @@ def run(
             {product_id: product_key},
             activation_url,
             mqtt_url,
-            ramp=ramp,
-            board=board,
-            app_version=app_version,
-            profile=profile_named(profile),
+            ramp=ramp or Linear(DEFAULT_RATE),
+            board=board or "iot-board",
+            app_version=app_version or "1.0.0",
+            profile=profile_named(profile or "manual"),
             tls=TlsSettings(ca=ca, server_name=server_name),
-            tell=_writer(events_file) if events_file is not None else None,
+            tell=tell,
         )
     )
     summary = _on_loop(_run(running, duration, progress=sys.stderr.isatty()))
@@ -138,13 +166,12 @@ def _serial_numbers(identities: Path | None, pattern: str | None, count: int | N
 
 def _writer(file: TextIO) -> Callable[[FleetEvent], None]:
     def write(event: FleetEvent) -> None:
-        fields = {"at": round(event.at, 3), "sn": event.sn, "event": event.kind, "detail": event.detail}
-        file.write(json.dumps(fields) + "\n")
+        file.write(event.json_line())
 
     return write
 
 
-def _on_loop(main: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+def _on_loop(main: Coroutine[Any, Any, T]) -> T:
     """Run on uvloop where it is installed."""
     try:
         import uvloop

@@ -27,24 +27,27 @@ _COMMANDS: Final = {
     "certs": ("sim.cli.certs", "certs"),
     "fleet": ("sim.cli.fleet", "fleet"),
     "conform": ("sim.cli.conform", "conform"),
+    "scenario": ("sim.cli.scenario", "scenario"),
 }
 #: Distribution that each optional import comes from -> the extra that installs it.
-_EXTRAS: Final = dict.fromkeys(
-    (
-        "alembic",
-        "fastapi",
-        "h11",
-        "nicegui",
-        "prometheus_client",
-        "psycopg",
-        "pydantic",
-        "segno",
-        "sqlalchemy",
-        "starlette",
-        "uvicorn",
+_EXTRAS: Final = {
+    **dict.fromkeys(
+        (
+            "alembic",
+            "fastapi",
+            "h11",
+            "nicegui",
+            "prometheus_client",
+            "psycopg",
+            "segno",
+            "sqlalchemy",
+            "starlette",
+            "uvicorn",
+        ),
+        "cloud",
     ),
-    "cloud",
-)
+    "pydantic": "fleet",
+}
 EXIT_INTERRUPTED: Final = 130
 
 

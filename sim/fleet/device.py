@@ -28,6 +28,7 @@ _BOOT: Final = "boot"  # timer
 _ACTIVATION: Final = "activation"  # the request of that name
 _REPORTS: Final = "/ota"  # end of the topic of version reports
 _UNTOLD: Final = -1  # progress of a download whose begin is not told yet
+_LINK_DOWN: Final = "the link is down"
 _NO_ANSWER: Final = "MQTT gave no answer"
 MAX_CAUSES: Final = 100  # different ones that are counted; a cloud's words are among them
 MAX_CAUSE: Final = 200  # characters
@@ -74,12 +75,15 @@ class FleetDevice:
         "_boots",
         "_cause",
         "_connections",
+        "_cut_after",
         "_engine",
         "_failures",
         "_http",
+        "_link_up",
         "_mqtt",
         "_port",
         "_progress",
+        "_read_most",
         "_reported",
         "_reported_boot",
         "_session",
@@ -109,6 +113,13 @@ class FleetDevice:
         self._reported = ""
         self._reported_boot = 0
         self._cause = ""
+        self._link_up = True
+        self._read_most: int | None = None
+        self._cut_after: int | None = None  # flash operations of the next boot until the power fails
+
+    @property
+    def sn(self) -> str:
+        return self._port.sn
 
     @property
     def state(self) -> DeviceState:
@@ -133,7 +144,22 @@ class FleetDevice:
         if self.phase is not Phase.FAILED:
             self._enter(Phase.OFF)
 
+    def cut_power(self, where: str) -> None:
+        """The power fails, if there is any; `power_on` brings the board back."""
+        if self.phase not in (Phase.WAITING, Phase.OFF, Phase.FAILED):
+            self.power_off()
+            self._tell(Kind.CUT, where)
+
+    def cut_next_boot(self, operations: int) -> None:
+        """Let the power fail in the bootloader of the next boot, after so many flash operations."""
+        self._cut_after = operations
+
     def _boot(self) -> None:
+        operations, self._cut_after = self._cut_after, None
+        if operations is not None and self.flash.cut_boot(operations):
+            self._enter(Phase.OFF)
+            self._tell(Kind.CUT, "bootloader")
+            return
         result, text = self.flash.boot()
         self._boots += 1
         self._print(text)
@@ -174,6 +200,40 @@ class FleetDevice:
             shell=engine.make_shell(port) if engine.make_shell is not None else None,
         )
         self._handle(ev.Started())
+
+    # --- faults and orders from outside; not while an event is told -----------------------------------
+
+    def set_link(self, *, up: bool) -> None:
+        """Take the network away, with every connection, or give it back."""
+        self._link_up = up
+        if not up:
+            self.break_connections(_LINK_DOWN)
+
+    def break_connections(self, cause: str) -> None:
+        """All connections end, as if the network had lost them."""
+        self.break_downloads(cause)
+        for connection in list((self._connections or {}).values()):
+            self.tcp_event(connection, ev.TcpClosed(connection.name, ev.TcpEnd.RESET))
+        if self._mqtt is not None:
+            self._mqtt.break_off(cause)
+
+    def break_downloads(self, cause: str) -> None:
+        """HTTP connections end, as if the network had lost them."""
+        for exchange in list(self._http or ()):
+            exchange.break_off(cause)
+
+    def read_slowly(self, size: int | None) -> None:
+        """From the next request on, take so many bytes of a body at a time; None: all that has come."""
+        self._read_most = size
+
+    def print(self, text: str) -> None:
+        """The application prints."""
+        self._handle(ev.ConsoleOutput(text))
+
+    def order(self, payload: bytes) -> None:
+        """A message of the cloud that the cloud did not send."""
+        if self.phase is Phase.ONLINE:
+            self._handle(ev.MqttMessage("", payload))
 
     # --- what happens -------------------------------------------------------------------------------
 
@@ -278,7 +338,12 @@ class FleetDevice:
 
     def _on_http_request(self, effect: ev.HttpRequest) -> None:
         engine = self._engine
-        exchange = HttpExchange(self, effect, engine.sockets, engine.wheel, engine.limits)
+        if not self._link_up:
+            if effect.request == _ACTIVATION:
+                self._enter(Phase.ACTIVATING)
+            engine.loop.call_soon(self._handle, ev.HttpFailed(effect.request, _LINK_DOWN))
+            return
+        exchange = HttpExchange(self, effect, engine.sockets, engine.wheel, engine.limits, self._read_most)
         self._http = [*(self._http or ()), exchange]
         if effect.request == _ACTIVATION:
             self._enter(Phase.ACTIVATING)
@@ -301,6 +366,9 @@ class FleetDevice:
             self._tell(Kind.ACTIVATED)
         else:
             self._enter(Phase.CONNECTING)
+        if not self._link_up:
+            engine.loop.call_soon(self._handle, ev.MqttUnreachable(_LINK_DOWN))
+            return
         self._mqtt = MqttLink(self, effect, engine.sockets, constant_id=engine.profile.constant_packet_id)
 
     def _on_mqtt_subscribe(self, effect: ev.MqttSubscribe) -> None:
@@ -326,7 +394,7 @@ class FleetDevice:
     def _on_tcp_open(self, effect: ev.TcpOpen) -> None:
         engine = self._engine
         try:
-            if len(self._connections or ()) >= engine.limits.tcp_connections:
+            if not self._link_up or len(self._connections or ()) >= engine.limits.tcp_connections:
                 raise OSError("no socket is left")
             connection = TcpLink(self, effect, engine.sockets, engine.limits)
         except OSError:

@@ -1,5 +1,6 @@
 """What a fleet tells about its devices while it runs."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,7 @@ class Kind(StrEnum):
     REBOOTED = "rebooted"
     REPORTED = "reported"  # the version
     FAILED = "failed"  # the cause
+    CUT = "cut"  # of the power; where
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class FleetEvent:
     sn: str
     kind: Kind
     detail: str = ""
+
+    def json_line(self) -> str:
+        """The event as a line of JSON, with its end."""
+        fields = {"at": round(self.at, 3), "sn": self.sn, "event": self.kind, "detail": self.detail}
+        return json.dumps(fields) + "\n"
 
 
 EventSink = Callable[[FleetEvent], None]

@@ -18,6 +18,7 @@ from sim.flash.easyflash import EasyFlashEnv
 from sim.flash.fal import FalPartition
 from sim.flash.layout import BoardLayout
 from sim.flash.pages import ERASED_PAGE, PAGE_SIZE, MemoryPages, PageStore
+from sim.flash.power import CutMoment, PowerCut
 
 ENV_PARTITION: Final = "easyflash"
 SHARED_PAGES: Final = 16384  # pages that are the same on many devices, 64 MiB of them at most
@@ -211,6 +212,16 @@ class BoardBase:
         self.boots += 1
         return result, "".join(text)
 
+    def cut_boot(self, own: Pages, operations: int) -> bool:
+        """Run the bootloader with power for so many flash operations; whether they did not suffice."""
+        board = self.board(own)
+        board.power.arm(lambda index, _operation: CutMoment.TORN if index == operations else None)
+        try:
+            board.boot(lambda _text: None)
+        except PowerCut:
+            return True
+        return False
+
     def _same(self, own: Pages, seen: list[tuple[int, bytes]]) -> bool:
         for place, (index, content) in enumerate(seen):
             page = own.get(index)
@@ -251,6 +262,11 @@ class DeviceFlash:
         """Power on or reset: the bootloader's outcome and console text. What was in RAM is gone."""
         self._board = self._env = None
         return self.base.boot(self.pages)
+
+    def cut_boot(self, operations: int) -> bool:
+        """A boot with power for so many flash operations; False when it needs fewer, and is complete."""
+        self._board = self._env = None
+        return self.base.cut_boot(self.pages, operations)
 
     @property
     def awake(self) -> bool:

@@ -123,7 +123,7 @@ class Fleet:
             started=loop.time(),
         )
         self.metrics.phases[Phase.WAITING] = config.count
-        with _frozen_garbage() as collect:
+        with frozen_garbage() as collect:
             try:
                 async with asyncio.timeout(seconds):
                     await self._switch_on(engine)
@@ -191,7 +191,7 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def _frozen_garbage() -> Iterator[Callable[[], None]]:
+def frozen_garbage() -> Iterator[Callable[[], None]]:
     """No collection until the function that this gives is called; from then on the devices are left out.
 
     The collector would look through all devices again and again while they are made.

@@ -38,6 +38,21 @@ class Histogram:
                 return min(self.longest, _upper(bucket) * UNIT)
         return self.longest
 
+    def copy(self) -> "Histogram":
+        """As it is now."""
+        twin = Histogram()
+        twin.count, twin.total, twin.longest = self.count, self.total, self.longest
+        twin._buckets = self._buckets.copy()
+        return twin
+
+    def since(self, earlier: "Histogram") -> "Histogram":
+        """What was added after `earlier`, a copy of this one; the longest is that of its bucket."""
+        found = Histogram()
+        found.count, found.total = self.count - earlier.count, self.total - earlier.total
+        found._buckets = self._buckets - earlier._buckets
+        found.longest = min(self.longest, max(map(_upper, found._buckets), default=0) * UNIT)
+        return found
+
     def summary(self, shares: Sequence[float] = (0.5, 0.9, 0.99)) -> dict[str, float]:
         """Count, mean, percentiles and the longest; durations in seconds."""
         return {

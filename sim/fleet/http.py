@@ -29,12 +29,16 @@ class HttpOwner(Protocol):
 
 
 class HttpExchange(asyncio.BufferedProtocol):
-    """One request and its response, redirects included; `owner` hears of it until `cancel`."""
+    """One request and its response, redirects included; `owner` hears of it until `cancel`.
+
+    It reads `most` bytes at a time, or as many as there are.
+    """
 
     __slots__ = (
         "_done",
         "_effect",
         "_limits",
+        "_most",
         "_owner",
         "_reader",
         "_sockets",
@@ -46,7 +50,13 @@ class HttpExchange(asyncio.BufferedProtocol):
     )
 
     def __init__(
-        self, owner: HttpOwner, effect: ev.HttpRequest, sockets: Sockets, wheel: TimerWheel, limits: Limits
+        self,
+        owner: HttpOwner,
+        effect: ev.HttpRequest,
+        sockets: Sockets,
+        wheel: TimerWheel,
+        limits: Limits,
+        most: int | None = None,
     ) -> None:
         self.request = effect.request
         self._owner: HttpOwner | None = owner
@@ -54,6 +64,7 @@ class HttpExchange(asyncio.BufferedProtocol):
         self._sockets = sockets
         self._wheel = wheel
         self._limits = limits
+        self._most = most
         self._reader = ResponseReader()
         self._done: asyncio.Future[str | None]  # of the connection that is open
         self._transport: asyncio.Transport | None = None
@@ -64,6 +75,13 @@ class HttpExchange(asyncio.BufferedProtocol):
         """Close the connection; no event follows."""
         self._owner = None
         self._task.cancel()
+
+    def break_off(self, cause: str) -> None:
+        """Lose the connection, or the attempt at one, as if the network had."""
+        owner = self._owner
+        self.cancel()
+        if owner is not None:
+            owner.http_event(self, ev.HttpFailed(self.request, cause))
 
     async def _run(self) -> None:
         peer = ""
@@ -115,7 +133,7 @@ class HttpExchange(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
 
     def get_buffer(self, _size: int) -> memoryview:
-        return _BUFFER
+        return _BUFFER if self._most is None else _BUFFER[: self._most]
 
     def buffer_updated(self, count: int) -> None:
         self._wheel.start(self._timer, self._limits.http_timeout)

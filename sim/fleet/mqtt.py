@@ -82,6 +82,14 @@ class MqttLink(asyncio.BufferedProtocol):
             self._transport.abort()
             self._transport = None
 
+    def break_off(self, cause: str) -> None:
+        """Lose the connection, or the attempt at one, as if the network had."""
+        if self._task is None:
+            self._end(ev.MqttLost(cause))
+        else:
+            self._task.cancel()
+            self._end(ev.MqttUnreachable(cause))
+
     def _send(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)

@@ -30,6 +30,11 @@ _TICKET_TIME: Final = 0.2  # seconds until the server has sent its ticket
 _TLS_READ: Final = 16 * 1024  # bytes that TLS reads at a time: one record
 
 
+def http_wanted(devices: int) -> int:
+    """How many HTTP connections a fleet has open at a time where nothing limits it."""
+    return max(_HTTP_LEAST, devices // _HTTP_SHARE)
+
+
 def http_connections(devices: int) -> int:
     """How many HTTP connections a fleet may have open at a time.
 
@@ -39,7 +44,7 @@ def http_connections(devices: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    wanted = max(_HTTP_LEAST, devices // _HTTP_SHARE)
+    wanted = http_wanted(devices)
     if hard == resource.RLIM_INFINITY:
         return wanted
     left = hard - RESERVED_FILES - devices
