@@ -115,6 +115,7 @@ class ReferenceCloud:
 
     def _launch(self, folder: Path) -> dict[str, Any]:
         arguments = ["cloud", "serve", "--data", str(folder / "cloud"), "--json", "--broker", self._broker]
+        # The kernel ends it with the thread that started it: asyncio keeps that one until its loop ends.
         # Ports 0: whatever is free. A session of its own: Ctrl-C is for this program, which then ends it.
         program = [sys.executable, "-c", _PROGRAM, *arguments, "--http-port", "0", "--mqtt-port", "0"]
         self._log = folder / "cloud.log"
