@@ -122,6 +122,7 @@ class ReferenceCloud:
     def _launch(self, folder: Path) -> dict[str, Any]:
         arguments = ["cloud", "serve", "--data", str(folder / "cloud"), "--json", "--broker", self._broker]
         arguments += ["--no-console"]
+        # The kernel ends it with the thread that started it: asyncio keeps that one until its loop ends.
         # Ports 0: whatever is free. A session of its own: Ctrl-C is for this program, which then ends it.
         program = [
             sys.executable,

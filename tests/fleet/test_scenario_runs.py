@@ -249,7 +249,8 @@ def test_an_interrupted_run_has_a_result(options: RunOptions) -> None:
         return await found.run()
 
     result = asyncio.run(main())
-    assert (result.interrupted, result.passed, result.headline) == (True, False, "interrupted")
+    assert (result.interrupted, result.passed) == (True, False)
+    assert result.headline.startswith("interrupted")
 
 
 def test_what_cannot_run_is_refused_before_anything_starts(
