@@ -37,6 +37,7 @@ from sim.cloud.worker import Worker
 
 MAX_PUBLIC_URL: Final = 160  # characters; the rest of the 255 of a firmware URL is token and name
 STOP_TIMEOUT: Final = 2  # seconds a firmware download may go on when the server stops
+MAX_SOCKET_MESSAGE: Final = 1024 * 1024  # bytes that a WebSocket client may send at once
 _LOCAL: Final = "127.0.0.1"
 _BACKLOG: Final = 2048  # connections that wait to be accepted
 _WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound to
@@ -214,6 +215,7 @@ class CloudServer:
                 worker,
                 broker,
                 sessions,
+                consoles,
                 admin_token=self.admin_token,
                 instance=self._instance,
                 hosts=allowed_hosts(config.host, config.public_url, config.allowed_hosts),
@@ -224,6 +226,7 @@ class CloudServer:
                 await stack.enter_async_context(_serving(app, own, tls))
                 for own, tls in zip(listeners, (config.tls, None), strict=False)
             ]
+            stack.callback(consoles.close_viewers)  # else HTTP would wait for those who follow a log
             stack.enter_context(data.announced(self._endpoint()))
             ready.set()
             await self._until_stop(self._stop, serving, broker)
@@ -326,7 +329,8 @@ def _uvicorn_config(app: CloudApp, tls: ServerTls | None) -> uvicorn.Config:
     return uvicorn.Config(
         app.asgi,
         http="h11",  # keeps the case of header names (cloudsdk-protocol 1.3)
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MAX_SOCKET_MESSAGE,
         lifespan="off",
         log_config=None,
         access_log=False,  # URLs hold download tokens

@@ -209,9 +209,7 @@ def test_data_directory_remembers_its_database(postgres: PostgresServer, tmp_pat
     service.create_product("lamp")
     service.close()
     assert not (tmp_path / "cloud.db").exists()
-    elsewhere = Service(
-        DataDir(tmp_path / "elsewhere"), database=url, vault_key=tmp_path / "vault.key"
-    )
+    elsewhere = Service(DataDir(tmp_path / "elsewhere"), database=url, vault_key=tmp_path / "vault.key")
     assert [product["name"] for product in elsewhere.list_products()] == ["lamp"]
     elsewhere.close()
 

@@ -33,6 +33,20 @@ _file: Final = click.Path(path_type=Path)
 @click.option("--tls-cert", type=_file, help="Certificate (PEM): HTTP and MQTT with TLS. Needs --tls-key.")
 @click.option("--tls-key", type=_file, help="Its key (PEM).")
 @click.option("--tls-client-ca", type=_file, help="Devices must show a certificate of this CA (PEM).")
+@click.option(
+    "--shell-port",
+    type=click.IntRange(0, 65535),
+    help="Where devices bring their shell. Default: 8091, or any with --http-port 0.",
+)
+@click.option(
+    "--log-port",
+    type=click.IntRange(0, 65535),
+    help="Where devices bring their log. Default: 8092, or any with --http-port 0.",
+)
+@click.option(
+    "--gateway-host",
+    help="IPv4 address or name of both that devices are told. Default: that of the public URL, or --host.",
+)
 @log_format_option
 @click.option(
     "--registration",
@@ -55,6 +69,9 @@ def serve(
     broker: Any,
     public_url: str | None,
     database: str | None,
+    shell_port: int | None,
+    log_port: int | None,
+    gateway_host: str | None,
     log_format: str,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -85,6 +102,9 @@ def serve(
             registration=registration,
             allowed_hosts=allowed_hosts,
             vault_key=place().vault_key,
+            shell_port=shell_port,
+            log_port=log_port,
+            gateway_host=gateway_host,
         )
     )
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -95,6 +115,8 @@ def serve(
         "http_url": server.http_url,
         "activation_url": server.activation_url,
         "mqtt_url": server.mqtt_url,
+        "shell_address": server.shell_address,
+        "log_address": server.log_address,
         "broker": broker,
         "pid": os.getpid(),
     }

@@ -7,12 +7,14 @@ from starlette.responses import Response
 
 from sim.cloud.api import (
     accounts,
+    consoles,
     devices,
     firmware,
     history,
     packages,
     products,
     session,
+    shells,
     tasks,
 )
 from sim.cloud.api.context import ApiContext
@@ -31,7 +33,18 @@ def make_api(context: ApiContext) -> FastAPI:
         exception_handlers={RequestValidationError: _invalid, **exception_handlers()},
     )
     api.state.context = context
-    for module in (session, accounts, products, devices, firmware, packages, tasks, history):
+    for module in (
+        session,
+        accounts,
+        products,
+        devices,
+        firmware,
+        packages,
+        tasks,
+        consoles,
+        shells,
+        history,
+    ):
         api.include_router(module.router)
     return api
 

@@ -5,6 +5,7 @@ from sim.cloud.operations.base import Core
 from sim.cloud.operations.devices import DeviceOperations
 from sim.cloud.operations.firmware import FirmwareOperations
 from sim.cloud.operations.history import HistoryOperations
+from sim.cloud.operations.logs import LogOperations
 from sim.cloud.operations.products import ProductOperations
 from sim.cloud.operations.tasks import TaskOperations
 
@@ -17,6 +18,7 @@ class Operations(
     DeviceOperations,
     FirmwareOperations,
     TaskOperations,
+    LogOperations,
     HistoryOperations,
 ):
     """Use it from one thread at a time. `client.AdminClient` has the same methods over HTTP.
