@@ -18,6 +18,7 @@ from sim.cloud.api import (
     tasks,
 )
 from sim.cloud.api.context import ApiContext
+from sim.cloud.api.document import describe
 from sim.cloud.errors import BadRequestError
 from sim.cloud.responses import exception_handlers, problem
 
@@ -46,6 +47,7 @@ def make_api(context: ApiContext) -> FastAPI:
         history,
     ):
         api.include_router(module.router)
+    describe(api)
     return api
 
 
