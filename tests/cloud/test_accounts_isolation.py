@@ -101,9 +101,7 @@ class World:
         cookies = {} if cookie is None else {"cloudsim_session": cookie}
         url = self.server.http_url + "/api/v1" + route.path
         given: dict[str, Any] = {"params": route.query, "headers": headers, "cookies": cookies, **route.body}
-        response = requests.request(
-            route.method, url, timeout=10, stream=route.name in ENDLESS, **given
-        )
+        response = requests.request(route.method, url, timeout=10, stream=route.name in ENDLESS, **given)
         if route.name in ENDLESS and response.ok:
             response._content = response.raw.read1(1024)
             response.close()

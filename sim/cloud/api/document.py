@@ -17,7 +17,9 @@ ERRORS: Final = {
     421: "The cloud is not known under this name.",
     422: "The content of the request is refused.",
     429: "Too many attempts; `Retry-After` is in seconds.",
+    500: "The cloud failed; its log says more.",
     503: "Too much of this is going on at the moment.",
+    504: "A device does not answer.",
 }
 _PROBLEM: Final[dict[str, Any]] = {
     "type": "object",
@@ -61,7 +63,6 @@ def describe(api: FastAPI) -> None:
         responses = operation["responses"]
         for status, description in ERRORS.items():
             responses[str(status)] = _problem(description)
-        responses["default"] = _problem("The cloud failed, or a device did not answer.")
         if (method, path) not in _PUBLIC:
             operation["security"] = [{"token": []}, {"session": []}]
     for name in ("HTTPValidationError", "ValidationError"):
