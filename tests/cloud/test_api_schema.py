@@ -3,6 +3,7 @@
 With --full ten times as many requests are made.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,14 @@ def ask(fleet: Fleet, operation: Any, token: str, examples: int, seen: set[int])
                 assert set(response.json()) >= {"status", "code", "detail"}
 
     check()
+
+
+def test_the_client_gets_images_and_whole_lists(fleet: Fleet) -> None:
+    with contextlib.closing(AdminClient(fleet.url, fleet.tokens["operator"])) as client:
+        client.create_product("switch")
+        device = client.add_device("switch", "SN2")
+        assert client.binding_qr(device["device_id"], "png").startswith(b"\x89PNG")
+        assert client.list_firmware("switch") == []
 
 
 def test_the_document_names_the_errors_of_every_route(fleet: Fleet) -> None:
