@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 import requests
+from click.testing import CliRunner, Result
 from console_rig import FAST, PATIENCE, Cloud, RunningDevice, in_loop, running_cloud, running_device, until
 from starlette.websockets import WebSocketState
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from cloudsdk.errors import CloudSdkError
+from sim.cli.cloud import cloud as cloud_commands
+from sim.cli.cloud.shell import LocalEcho
 from sim.cloud.api import consoles as console_routes
 from sim.cloud.api import shells as shell_routes
 from sim.cloud.client import AdminClient
@@ -376,14 +379,14 @@ async def test_a_follower_who_goes_is_forgotten_and_one_without_rights_is_sent_a
             }
 
 
-def cloudsim(data: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def invoke(data: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(cloud_commands, [*arguments, "--data", str(data)])
+
+
+def shell_process(data: Path, typed: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from sim.cli.main import main; main()", "cloud", "shell", SN]
     return subprocess.run(
-        [sys.executable, "-c", "from sim.cli.main import main; main()", "cloud", *arguments, "--data", data],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
+        [*command, "--data", data], input=typed, capture_output=True, text=True, timeout=30, check=False
     )
 
 
@@ -391,52 +394,57 @@ def cloudsim(data: Path, *arguments: str, stdin: str = "") -> subprocess.Complet
 async def test_shell_and_log_on_the_command_line(tmp_path: Path) -> None:
     data = tmp_path / "cloud"
     async with one_device(data) as (cloud, device, device_id):
-
-        async def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-            return await asyncio.to_thread(cloudsim, data, *arguments, stdin=stdin)
-
-        typed = await run("shell", SN, stdin="version\nlist_device\n")
+        typed = await asyncio.to_thread(shell_process, data, "version\nlist_device\n")
         assert typed.returncode == 0, typed.stderr
         assert "msh />version\n" in typed.stdout
         assert typed.stdout.count("msh />") == 3
         await until(lambda: not cloud.consoles._shells.occupies(device_id))
 
-        ended = await run("shell", SN, stdin="reboot\n")
+        ended = await asyncio.to_thread(shell_process, data, "reboot\n")
         assert (ended.returncode, "[cloud.shell-ended]" in ended.stderr) == (1, True), ended
         await until(lambda: device.boots == 2)
         await device.prints("Subscribe #0", 2)
         await until(lambda: not cloud.consoles._shells.occupies(device_id))
 
-        on = await run("log", SN, "--on", "--json")
-        assert json.loads(on.stdout)["state"] == "on", on
+        def log(*arguments: str) -> str:
+            result = invoke(data, "log", SN, *arguments)
+            assert result.exit_code == 0, result
+            return result.output
+
+        def read() -> None:
+            deadline = time.monotonic() + PATIENCE
+            while "say-something" not in log("--search", "SAY-"):
+                assert time.monotonic() < deadline
+            shown = log()
+            file = tmp_path / "console.log"
+            log("--download", str(file))
+            assert file.read_text().endswith(shown)
+            cleared = json.loads(log("--clear", "--yes", "--json"))
+            assert cleared["deleted"] == len(file.read_text().splitlines())
+            assert json.loads(log("--off", "--json"))["state"] == "off"
+
+        switched = await asyncio.to_thread(log, "--on", "--json")
+        assert json.loads(switched)["state"] == "on"
         device.device.type(b"say-something\r")
-        while "say-something" not in (await run("log", SN, "--search", "SAY-")).stdout:
-            pass
-        shown = (await run("log", SN)).stdout
-        assert shown.index("say-something") > 0
-        file = tmp_path / "console.log"
-        await run("log", SN, "--download", str(file))
-        assert file.read_text().endswith(shown)
-        cleared = await run("log", SN, "--clear", "--yes", "--json")
-        assert json.loads(cleared.stdout)["deleted"] == len(file.read_text().splitlines())
-        off = await run("log", SN, "--off", "--json")
-        assert json.loads(off.stdout)["state"] == "off"
+        await asyncio.to_thread(read)
 
 
 def test_without_a_server_the_switch_waits_and_a_shell_says_what_it_needs(tmp_path: Path) -> None:
-    cloudsim(tmp_path, "product", "create", "lamp")
-    cloudsim(tmp_path, "device", "add", "--product", "lamp", "--sn", SN)
-    switched = cloudsim(tmp_path, "log", SN, "--on", "--json")
-    assert json.loads(switched.stdout)["state"] == "waiting"
-    assert json.loads(cloudsim(tmp_path, "log", SN, "--json").stdout) == {"items": [], "next": None}
+    invoke(tmp_path, "product", "create", "lamp")
+    invoke(tmp_path, "device", "add", "--product", "lamp", "--sn", SN)
+    assert json.loads(invoke(tmp_path, "log", SN, "--on", "--json").output)["state"] == "waiting"
+    assert json.loads(invoke(tmp_path, "log", SN, "--json").output) == {"items": [], "next": None}
     for arguments in (("shell", SN), ("log", SN, "--follow")):
-        refusal = cloudsim(tmp_path, *arguments)
-        assert (refusal.returncode, "[cloud.not-running]" in refusal.stderr) == (1, True)
+        error = invoke(tmp_path, *arguments).exception
+        assert isinstance(error, CloudSdkError)
+        assert error.code == "cloud.not-running"
+    for arguments in (("--follow", "--clear"), ("--follow", "--search", "x"), ("--clear", "--search", "x")):
+        error = invoke(tmp_path, "log", SN, *arguments).exception
+        assert isinstance(error, CloudSdkError)
+        assert error.code == "cloudsim.usage"
 
 
 def test_only_what_a_terminal_can_show_is_echoed() -> None:
-    from sim.cli.cloud.shell import LocalEcho
-
     echo = LocalEcho()
     typed: Sequence[bytes] = (b"ps", b"\x1b[", b"A\x1bOB", b"\x7f\t\x03", b"\xc3\xa9\r", b"\x1b[1;5Cx\x1bay")
     assert b"".join(map(echo.shown, typed)) == b"ps\xc3\xa9\r\nxy"

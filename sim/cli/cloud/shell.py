@@ -38,6 +38,8 @@ def shell(sn: str, product: str | None, data: Path) -> None:
         console = RemoteConsole(opened, _write)
         with serial_port(console, at_end=console.finish):
             console.run()
+        if not sys.stdin.isatty():
+            click.echo()  # after the last prompt
         if not console.left:
             raise ShellEndedError(
                 f"the shell has ended ({opened.end or 'connection lost'}): open another one"
