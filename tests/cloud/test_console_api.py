@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,19 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from cloudsdk.errors import CloudSdkError
+from sim.certs import CertificatePlan, make_certificates
 from sim.cli.cloud import cloud as cloud_commands
 from sim.cli.cloud.shell import LocalEcho
 from sim.cloud.api import consoles as console_routes
 from sim.cloud.api import shells as shell_routes
 from sim.cloud.client import AdminClient
+from sim.cloud.client.shell import ShellClient
 from sim.cloud.gateways.intake import End
 from sim.cloud.gateways.log_control import LogState
 from sim.cloud.logs import LogFilter
 from sim.cloud.model.work import Scope
+from sim.cloud.server import CloudConfig, CloudServer
+from sim.cloud.tls import ServerTls
 
 SN = "EF4016D6658466CA3E3610"
 
@@ -448,3 +453,16 @@ def test_only_what_a_terminal_can_show_is_echoed() -> None:
     echo = LocalEcho()
     typed: Sequence[bytes] = (b"ps", b"\x1b[", b"A\x1bOB", b"\x7f\t\x03", b"\xc3\xa9\r", b"\x1b[1;5Cx\x1bay")
     assert b"".join(map(echo.shown, typed)) == b"ps\xc3\xa9\r\nxy"
+
+
+def test_a_shell_over_tls_trusts_the_ca_it_is_given_only(tmp_path: Path) -> None:
+    made = make_certificates(tmp_path / "pki", CertificatePlan(), datetime.now(UTC))
+    tls = ServerTls(made.server.certificate, made.server.key)
+    with CloudServer(CloudConfig(tmp_path / "cloud", http_port=0, mqtt_port=0, tls=tls)) as server:
+        with contextlib.closing(
+            AdminClient(server.http_url, server.admin_token, made.ca.certificate)
+        ) as admin:
+            admin.create_product("lamp")
+            device_id = admin.add_device("lamp", SN)["device_id"]
+            assert refused(admin.open_shell, SN) == "cloud.device-offline"
+        assert refused(ShellClient, server.http_url, server.admin_token, device_id) == "cloud.unreachable"
