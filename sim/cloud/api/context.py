@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import HTTPConnection
 
-from sim.cloud.errors import CrossSiteError, UnauthorizedError
+from sim.cloud.errors import CrossSiteError, StorageError, UnauthorizedError
 from sim.cloud.gateways.consoles import Consoles
 from sim.cloud.links import DeviceBroker
 from sim.cloud.model.sessions import csrf_token
@@ -104,6 +104,8 @@ async def still_valid(connection: HTTPConnection) -> bool:
         await identify(connection)
     except UnauthorizedError:
         return False
+    except StorageError:
+        return True  # nobody can tell until the next look
     return True
 
 
