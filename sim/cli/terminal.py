@@ -8,11 +8,9 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, Protocol
 
 import click
-
-from sim.device import Device
 
 LEAVE: Final = 0x1D  # Ctrl-]
 INTERRUPT: Final = 0x03  # Ctrl-C
@@ -20,6 +18,20 @@ INTERRUPT_WINDOW: Final = 1.0  # seconds in which a second Ctrl-C leaves
 READ_SIZE: Final = 4096  # bytes
 MAX_LINE: Final = 64 * 1024  # bytes that wait for their line end; more are typed without
 HINT: Final = "cloudsim: leave the console with Ctrl-] (or Ctrl-C twice)"
+
+
+class Console(Protocol):
+    """What is typed into: a device, or its shell in the cloud."""
+
+    def type(self, data: bytes) -> None: ...
+
+    def stop(self) -> None:
+        """The user leaves."""
+        ...
+
+    def wait_for_prompt(self) -> bool:
+        """False if it has ended."""
+        ...
 
 
 class LeaveKeys:
@@ -44,11 +56,12 @@ class LeaveKeys:
 
 
 @contextlib.contextmanager
-def serial_port(device: Device) -> Iterator[None]:
+def serial_port(device: Console, at_end: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Type standard input into `device` meanwhile; afterwards a terminal is as it was.
 
     On a terminal, in the foreground and with the console on it, keys go through as bytes and echo is the
-    board's. Lines of a pipe or file wait for a prompt each; their end is not the device's.
+    board's. Lines of a pipe or file wait for a prompt each; their end is not the device's, but calls
+    `at_end`, in a thread of its own.
     """
     try:
         source = sys.stdin.fileno()
@@ -56,7 +69,7 @@ def serial_port(device: Device) -> Iterator[None]:
         yield
         return
     if not os.isatty(source):
-        with _reader(source, lambda typed: _type_lines(device, typed)):
+        with _reader(source, lambda typed: _type_lines(device, typed, at_end)):
             yield
     elif sys.stdout.isatty() and _in_foreground(source):
         click.echo(HINT, err=True)
@@ -115,7 +128,7 @@ def _read(source: int, awake: int) -> Iterator[bytes]:
         yield data
 
 
-def _type_keys(device: Device, typed: Iterator[bytes]) -> None:
+def _type_keys(device: Console, typed: Iterator[bytes]) -> None:
     leave_keys = LeaveKeys(time.monotonic)
     for data in typed:
         keys, leaves = leave_keys.split(data)
@@ -126,11 +139,12 @@ def _type_keys(device: Device, typed: Iterator[bytes]) -> None:
             return
 
 
-def _type_lines(device: Device, typed: Iterator[bytes]) -> None:
+def _type_lines(device: Console, typed: Iterator[bytes], at_end: Callable[[], None]) -> None:
     for line in _lines(typed):
         if not device.wait_for_prompt():
             return
         device.type(line + b"\r")
+    at_end()
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:

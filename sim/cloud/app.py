@@ -16,6 +16,7 @@ from sim.cloud.api.context import ApiContext
 from sim.cloud.bodies import json_object
 from sim.cloud.errors import BadRequestError, CloudError, TooManyRequestsError
 from sim.cloud.firmware import FirmwareRequest
+from sim.cloud.gateways.consoles import Consoles
 from sim.cloud.links import DeviceBroker
 from sim.cloud.monitoring import Monitoring
 from sim.cloud.rate import RateLimit
@@ -55,6 +56,7 @@ class CloudApp:
         worker: Worker,
         broker: DeviceBroker,
         sessions: Sessions,
+        consoles: Consoles,
         *,
         admin_token: str,
         instance: str,
@@ -66,7 +68,7 @@ class CloudApp:
         self._worker = worker
         self._broker = broker
         self.monitoring = Monitoring(service, worker, broker, instance)
-        context = ApiContext(service, worker, broker, sessions, admin_token, secure)
+        context = ApiContext(service, worker, broker, sessions, consoles, admin_token, secure)
         self._bindings = RateLimit(BINDING_BURST, BINDING_RATE)
         starlette = Starlette(
             routes=[

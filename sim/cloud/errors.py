@@ -362,6 +362,12 @@ class UnreachableError(CloudError):
     code = "cloud.unreachable"
 
 
+class NotRunningError(CloudError):
+    """Something that only a running server can do."""
+
+    code = "cloud.not-running"
+
+
 class MosquittoMissingError(CloudError):
     code = "cloud.mosquitto-missing"
 

@@ -38,7 +38,7 @@ from sim.cloud.worker import Worker
 
 MAX_PUBLIC_URL: Final = 160  # characters; the rest of the 255 of a firmware URL is token and name
 STOP_TIMEOUT: Final = 2  # seconds a firmware download may go on when the server stops
-MAX_SOCKET_MESSAGE: Final = 1024 * 1024  # bytes a browser may send to the web console at once
+MAX_SOCKET_MESSAGE: Final = 1024 * 1024  # bytes that a WebSocket client may send at once
 _LOCAL: Final = "127.0.0.1"
 _BACKLOG: Final = 2048  # connections that wait to be accepted
 _WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound to
@@ -218,6 +218,7 @@ class CloudServer:
                 worker,
                 broker,
                 sessions,
+                consoles,
                 admin_token=self.admin_token,
                 instance=self._instance,
                 hosts=allowed_hosts(config.host, config.public_url, config.allowed_hosts),
@@ -226,9 +227,10 @@ class CloudServer:
             )
             await stack.enter_async_context(_background(app.monitoring.run()))
             serving = [
-                await stack.enter_async_context(_serving(app, own, tls, config.console))
+                await stack.enter_async_context(_serving(app, own, tls))
                 for own, tls in zip(listeners, (config.tls, None), strict=False)
             ]
+            stack.callback(consoles.close_viewers)  # else HTTP would wait for those who follow a log
             stack.enter_context(data.announced(self._endpoint()))
             ready.set()
             await self._until_stop(self._stop, serving, broker)
@@ -345,13 +347,13 @@ async def _scheduled(service: Service, worker: Worker, broker: DeviceBroker) -> 
         await asyncio.gather(running, return_exceptions=True)
 
 
-def _uvicorn_config(app: CloudApp, tls: ServerTls | None, sockets: bool) -> uvicorn.Config:
+def _uvicorn_config(app: CloudApp, tls: ServerTls | None) -> uvicorn.Config:
     files = (tls.certificate, tls.key, tls.client_ca) if tls is not None else (None, None, None)
     certificate, key, client_ca = files
     return uvicorn.Config(
         app.asgi,
         http="h11",  # keeps the case of header names (cloudsdk-protocol 1.3)
-        ws="websockets-sansio" if sockets else "none",
+        ws="websockets-sansio",
         ws_max_size=MAX_SOCKET_MESSAGE,
         lifespan="off",
         log_config=None,
@@ -369,9 +371,9 @@ def _uvicorn_config(app: CloudApp, tls: ServerTls | None, sockets: bool) -> uvic
 
 @contextlib.asynccontextmanager
 async def _serving(
-    app: CloudApp, listener: socket.socket, tls: ServerTls | None, sockets: bool
+    app: CloudApp, listener: socket.socket, tls: ServerTls | None
 ) -> "AsyncIterator[asyncio.Task[None]]":
-    http = _Uvicorn(_uvicorn_config(app, tls, sockets))
+    http = _Uvicorn(_uvicorn_config(app, tls))
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     try:
         yield serving

@@ -418,3 +418,34 @@ class OnlinePoint(TypedDict):
     at: int
     online: int
     activated: int
+
+
+class LogInfo(TypedDict):
+    """The log of a device (platform 6). `wanted` is the switch, `state` what has come of it
+    (docs/cloud-consoles.md), entered at `since_ms`, milliseconds since 1970; `note` is for people."""
+
+    device_id: str
+    wanted: bool
+    state: str
+    since_ms: int | None
+    note: str
+
+
+class LogLineInfo(TypedDict):
+    """A line of a log as the device sent it. `at_ms` is when the cloud received it, milliseconds since 1970;
+    `id` grows from line to line and is None while the line is not stored."""
+
+    id: int | None
+    at_ms: int
+    text: str
+
+
+class LogBatchInfo(TypedDict):
+    """New lines; `lost` is how many before them the reader was too slow for."""
+
+    lines: list[LogLineInfo]
+    lost: int
+
+
+class ClearedInfo(TypedDict):
+    deleted: int

@@ -25,8 +25,8 @@ from sim.cloud.server import CloudConfig, CloudServer
 
 PASSWORD: Final = "correct horse"
 SN: Final = "VICTIMSN1"
-#: Who asks is noted, and so is when a token was used.
-NOT_COMPARED: Final = {"audit"}
+#: Who asks is noted, and so is when a token was used. Samples come every minute.
+NOT_COMPARED: Final = {"audit", "online_samples"}
 CHANGING: Final = {"last_used_at", "last_login_at"}
 
 PUBLIC: Final = {"POST /session", "POST /registrations"}
@@ -58,7 +58,15 @@ NEEDS: Final[dict[str, set[Scope] | None]] = {
     "POST /firmware": {Scope.FIRMWARE},
     "POST /tasks": {Scope.TASKS},
     "POST /tasks/{task_id}/cancel": {Scope.TASKS},
+    "POST /tasks/{task_id}/pause": {Scope.TASKS},
+    "POST /tasks/{task_id}/resume": {Scope.TASKS},
+    "POST /tasks/{task_id}/retry": {Scope.TASKS},
+    "DELETE /firmware/{firmware_id}": {Scope.FIRMWARE},
+    "POST /packages": {Scope.FIRMWARE},
+    "PUT /devices/{device_id}/log": {Scope.CONSOLE},
+    "DELETE /devices/{device_id}/log/lines": {Scope.CONSOLE},
 }
+ENDLESS: Final = {"GET /devices/{device_id}/log/live"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +100,12 @@ class World:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         cookies = {} if cookie is None else {"cloudsim_session": cookie}
         url = self.server.http_url + "/api/v1" + route.path
-        return requests.request(
-            route.method, url, params=route.query, headers=headers, cookies=cookies, timeout=10, **route.body
-        )
+        given: dict[str, Any] = {"params": route.query, "headers": headers, "cookies": cookies, **route.body}
+        response = requests.request(route.method, url, timeout=10, stream=route.name in ENDLESS, **given)
+        if route.name in ENDLESS and response.ok:
+            response._content = response.raw.read1(1024)
+            response.close()
+        return response
 
     def token(self, account: str, name: str, *scopes: Scope) -> str:
         return self.admin.create_token(name, scopes, account=account)["token"]
@@ -194,22 +205,32 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         )
         values = {
             "account": "victor",
+            "advance_at": 100,
             "account_id": account["id"],
             "device": device["device_id"],
             "device_id": device["device_id"],
+            "ends_at": None,
+            "everyone": False,
             "expires_at": None,
+            "failure_limit": None,
             "firmware_id": firmware["id"],
             "firmware_ids": [firmware["id"]],
             "keys": True,
             "kind": "svg",
+            "percent": 100,
             "product": product["product_id"],
             "product_id": product["product_id"],
             "ref": product["product_id"],
             "scopes": ["read"],
             "sn": SN,
             "sns": [SN],
+            "soak": 0,
+            "stages": [100],
+            "starts_at": None,
+            "tags": [],
             "task_id": task["id"],
             "token_id": secret["id"],
+            "versions": [],
         }
         yield World(
             server,

@@ -162,3 +162,11 @@ def test_bind_window_is_opened_and_closed(run: Run, lamp: str) -> None:
     assert run("device", "bind", "SN1", "--seconds", "60")["bind_until"] > 0
     assert run("device", "show", "SN1")["bind_until"] > 0
     assert run("device", "bind", "SN1", "--seconds", "0")["bind_until"] is None
+
+
+def test_devices_are_counted(run: Run, lamp: str, invoke: Callable[..., Result]) -> None:
+    here = ("--product", lamp)
+    assert run("device", "counts", *here) == {"total": 1, "activated": 0, "online": 0}
+    assert run("device", "tags", *here) == [{"tag": "a", "devices": 1}, {"tag": "b", "devices": 1}]
+    assert run("device", "history", *here) == []
+    assert invoke("device", "history", *here, "--hours", "1").exit_code == 0

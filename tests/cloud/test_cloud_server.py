@@ -224,7 +224,16 @@ def test_start_clears_what_a_kill_left_and_sigterm_ends_it_cleanly(tmp_path: Pat
     with serving(tmp_path) as (process, facts):
         assert not left_over.exists()
         assert facts["pid"] == process.pid
-        assert set(facts) == {"data", "http_url", "activation_url", "mqtt_url", "broker", "pid"}
+        assert set(facts) == {
+            "data",
+            "http_url",
+            "activation_url",
+            "mqtt_url",
+            "shell_address",
+            "log_address",
+            "broker",
+            "pid",
+        }
         process.terminate()
         assert process.wait(10) == 0
     assert not (tmp_path / "endpoint.json").exists()

@@ -46,6 +46,18 @@ def open_admin(data: Path) -> Iterator[Admin]:
         yield service
 
 
+@contextlib.contextmanager
+def open_client(data: Path) -> Iterator["AdminClient"]:
+    """As `open_admin`, for what needs a running cloud. Raises `NotRunningError` without one."""
+    from sim.cloud.client import AdminClient
+    from sim.cloud.errors import NotRunningError
+
+    with open_admin(data) as admin:
+        if not isinstance(admin, AdminClient):
+            raise NotRunningError(f"no cloud runs on {data}: start it with cloudsim cloud serve")
+        yield admin
+
+
 def _token(url: str) -> str:
     """The token for the cloud at `url`, from the environment: a command line is for everybody to read."""
     try:

@@ -1,5 +1,6 @@
 """`cloudsim cloud device`."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -244,3 +245,33 @@ def device_tasks(sn: str, product: str | None, data: Path, as_json: bool) -> Non
     columns = ("task_id", "version", "task_state", "state", "attempts", "sent_at", "done_at", "reason")
     with open_admin(data) as admin:
         show_rows(admin.tasks_of_device(sn, product=product), columns, as_json)
+
+
+@device.command("counts")
+@any_product_option
+@common_options
+def device_counts(product: str | None, data: Path, as_json: bool) -> None:
+    """Count the devices: all, activated, online."""
+    with open_admin(data) as admin:
+        show(admin.count_devices(DeviceFilter(product=product)), as_json)
+
+
+@device.command("tags")
+@any_product_option
+@common_options
+def device_tags(product: str | None, data: Path, as_json: bool) -> None:
+    """List the tags in use."""
+    with open_admin(data) as admin:
+        show_rows(admin.list_tags(product), ("tag", "devices"), as_json)
+
+
+@device.command("history")
+@any_product_option
+@click.option("--hours", type=click.IntRange(1, 8784), default=24, show_default=True)
+@common_options
+def device_history(product: str | None, hours: int, data: Path, as_json: bool) -> None:
+    """List how many devices were online, at most each minute."""
+    with open_admin(data) as admin:
+        points = admin.online_history(product, int(time.time()) - hours * 3600)
+    rows = points if as_json else [{**point, "counted_at": point["at"]} for point in points]
+    show_rows(rows, ("counted_at", "online", "activated"), as_json)

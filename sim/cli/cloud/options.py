@@ -103,3 +103,8 @@ def confirm(question: str, yes: bool) -> None:
 def common_options(command: F) -> F:
     """The local options, and `--url` and `--ca`."""
     return local_options(_url(_ca(command)))
+
+
+def reach_options(command: F) -> F:
+    """`--data`, `--url` and `--ca`, for what needs a running cloud."""
+    return _data(_url(_ca(command)))

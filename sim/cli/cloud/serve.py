@@ -21,20 +21,6 @@ _file: Final = click.Path(path_type=Path)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--http-port", type=click.IntRange(0, 65535), default=8090, show_default=True)
 @click.option("--mqtt-port", type=click.IntRange(0, 65535), default=1883, show_default=True)
-@click.option(
-    "--shell-port",
-    type=click.IntRange(0, 65535),
-    help="Port that devices connect their shells to. Default: 8091, or any free one with --http-port 0.",
-)
-@click.option(
-    "--log-port",
-    type=click.IntRange(0, 65535),
-    help="Port that devices send their logs to. Default: 8092, or any free one with --http-port 0.",
-)
-@click.option(
-    "--gateway-host",
-    help="Address that devices reach these two under. Default: that of the public URL or host.",
-)
 @click.option("--broker", type=click.Choice(["embedded", "mosquitto"]), default="embedded", show_default=True)
 @click.option("--public-url", help="URL under which devices reach the HTTP port, if not host and port.")
 @click.option(
@@ -47,6 +33,20 @@ _file: Final = click.Path(path_type=Path)
 @click.option("--tls-cert", type=_file, help="Certificate (PEM): HTTP and MQTT with TLS. Needs --tls-key.")
 @click.option("--tls-key", type=_file, help="Its key (PEM).")
 @click.option("--tls-client-ca", type=_file, help="Devices must show a certificate of this CA (PEM).")
+@click.option(
+    "--shell-port",
+    type=click.IntRange(0, 65535),
+    help="Where devices bring their shell. Default: 8091, or any with --http-port 0.",
+)
+@click.option(
+    "--log-port",
+    type=click.IntRange(0, 65535),
+    help="Where devices bring their log. Default: 8092, or any with --http-port 0.",
+)
+@click.option(
+    "--gateway-host",
+    help="IPv4 address or name of both that devices are told. Default: that of the public URL, or --host.",
+)
 @log_format_option
 @click.option(
     "--registration",
@@ -67,12 +67,12 @@ def serve(
     host: str,
     http_port: int,
     mqtt_port: int,
-    shell_port: int | None,
-    log_port: int | None,
-    gateway_host: str | None,
     broker: Any,
     public_url: str | None,
     database: str | None,
+    shell_port: int | None,
+    log_port: int | None,
+    gateway_host: str | None,
     log_format: str,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -118,6 +118,8 @@ def serve(
         "http_url": server.http_url,
         "activation_url": server.activation_url,
         "mqtt_url": server.mqtt_url,
+        "shell_address": server.shell_address,
+        "log_address": server.log_address,
         "broker": broker,
         "pid": os.getpid(),
     }

@@ -7,15 +7,18 @@ from starlette.responses import Response
 
 from sim.cloud.api import (
     accounts,
+    consoles,
     devices,
     firmware,
     history,
     packages,
     products,
     session,
+    shells,
     tasks,
 )
 from sim.cloud.api.context import ApiContext
+from sim.cloud.api.document import describe
 from sim.cloud.errors import BadRequestError
 from sim.cloud.responses import exception_handlers, problem
 
@@ -31,8 +34,20 @@ def make_api(context: ApiContext) -> FastAPI:
         exception_handlers={RequestValidationError: _invalid, **exception_handlers()},
     )
     api.state.context = context
-    for module in (session, accounts, products, devices, firmware, packages, tasks, history):
+    for module in (
+        session,
+        accounts,
+        products,
+        devices,
+        firmware,
+        packages,
+        tasks,
+        consoles,
+        shells,
+        history,
+    ):
         api.include_router(module.router)
+    describe(api)
     return api
 
 

@@ -7,8 +7,10 @@ from typing import Annotated, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
+from starlette.requests import HTTPConnection
 
-from sim.cloud.errors import CrossSiteError, UnauthorizedError
+from sim.cloud.errors import CrossSiteError, StorageError, UnauthorizedError
+from sim.cloud.gateways.consoles import Consoles
 from sim.cloud.links import DeviceBroker
 from sim.cloud.model.sessions import csrf_token
 from sim.cloud.model.work import OPERATOR_CALLER, Caller
@@ -34,6 +36,7 @@ class ApiContext:
     worker: Worker
     broker: DeviceBroker
     sessions: Sessions
+    consoles: Consoles
     admin_token: str = field(repr=False)
     secure: bool = False
 
@@ -61,35 +64,59 @@ class Body(BaseModel):
 
 
 def _context(request: Request) -> ApiContext:
-    return cast(ApiContext, request.app.state.context)
+    return context_of(request)
 
 
-def address_of(request: Request) -> str:
+def context_of(connection: HTTPConnection) -> ApiContext:
+    return cast(ApiContext, connection.app.state.context)
+
+
+def address_of(connection: HTTPConnection) -> str:
     """The IP address of the other end, empty if the server does not know it."""
-    return request.client.host if request.client is not None else ""
+    return connection.client.host if connection.client is not None else ""
 
 
-def refuse_other_sites(request: Request) -> None:
+def refuse_other_sites(connection: HTTPConnection) -> None:
     """Raises `CrossSiteError` for what another site's page made a browser send."""
-    if from_another_site(request.headers):
+    if from_another_site(connection.headers):
         raise CrossSiteError("the request comes from another site")
 
 
-async def _call(request: Request) -> Call:
-    context = _context(request)
-    authorization = request.headers.get("authorization")
+async def identify(connection: HTTPConnection) -> Call:
+    """Who calls, by token or cookie; raises `UnauthorizedError`.
+
+    A browser sends the cookie whatever page it shows: what changes something needs a proof beside it.
+    """
+    context = context_of(connection)
+    authorization = connection.headers.get("authorization")
     if authorization is not None:
-        return Call(context, await _token_caller(context, authorization, address_of(request)))
-    cookie = cookie_value(request.headers.get("cookie"))
-    caller = await context.sessions.caller_of(cookie, address_of(request))
+        return Call(context, await _token_caller(context, authorization, address_of(connection)))
+    cookie = cookie_value(connection.headers.get("cookie"))
+    caller = await context.sessions.caller_of(cookie, address_of(connection))
     if cookie is None or caller is None:
         raise UnauthorizedError("log in, or give a token: none came with the request, or it has expired")
-    if request.method not in _SAFE:
+    return Call(context, caller, cookie)
+
+
+async def still_valid(connection: HTTPConnection) -> bool:
+    """Whether the token or session that a long connection began with still counts."""
+    try:
+        await identify(connection)
+    except UnauthorizedError:
+        return False
+    except StorageError:
+        return True  # nobody can tell until the next look
+    return True
+
+
+async def _call(request: Request) -> Call:
+    call = await identify(request)
+    if call.cookie is not None and request.method not in _SAFE:
         refuse_other_sites(request)
         given = request.headers.get(CSRF_HEADER, "")
-        if not hmac.compare_digest(given.encode(), csrf_token(cookie).encode()):
+        if not hmac.compare_digest(given.encode(), csrf_token(call.cookie).encode()):
             raise CrossSiteError(f"{CSRF_HEADER} is missing or wrong: it must be the session's csrf_token")
-    return Call(context, caller, cookie)
+    return call
 
 
 async def _token_caller(context: ApiContext, authorization: str, address: str) -> Caller:

@@ -6,6 +6,7 @@ from typing import Any, Unpack, cast
 
 from sim.cloud.client.http import ApiSession
 from sim.cloud.pages import MAX_PAGE
+from sim.cloud.qr import QrFormat
 from sim.cloud.shapes import (
     ANY_DEVICE,
     BIND_SECONDS,
@@ -84,6 +85,10 @@ class DeviceCalls(ApiSession):
 
     def binding_url(self, device: str, *, product: str | None = None) -> Binding:
         return cast(Binding, self._get(self._device_path(device, product) + "/binding"))
+
+    def binding_qr(self, device: str, kind: QrFormat, *, product: str | None = None) -> bytes:
+        path = f"/api/v1{self._device_path(device, product)}/qr.{kind}"
+        return self._request("GET", path).content
 
     def bind_device(self, device: str, *, product: str | None = None, seconds: int = BIND_SECONDS) -> Binding:
         path = self._device_path(device, product) + "/bind"

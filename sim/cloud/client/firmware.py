@@ -12,6 +12,7 @@ from sim.cloud.blobs import MAX_PACKAGE
 from sim.cloud.client.http import ApiSession
 from sim.cloud.errors import TooLargeError
 from sim.cloud.model.packages import Expected
+from sim.cloud.pages import MAX_PAGE
 from sim.cloud.shapes import FirmwareInfo, PackedInfo, Page
 
 
@@ -37,7 +38,7 @@ class FirmwareCalls(ApiSession):
         return cast(FirmwareInfo, answer.json())
 
     def list_firmware(self, product: str | None = None) -> list[FirmwareInfo]:
-        return cast(list[FirmwareInfo], self._get("/firmware", product=product))
+        return self._all(lambda after: self.page_firmware(product, after=after, limit=MAX_PAGE))
 
     def page_firmware(
         self, product: str | None = None, *, after: int = 0, limit: int = 100

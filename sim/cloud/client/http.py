@@ -1,13 +1,14 @@
 """Requests to the API, and its problems as the errors they were."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import requests
 
 from cloudsdk.errors import UsageError
-from sim.cloud.errors import DevicesRefusedError, UnreachableError, by_code
+from sim.cloud.errors import CloudError, DevicesRefusedError, UnreachableError, by_code
 from sim.cloud.shapes import Page
 
 TIMEOUT: Final = (5.0, 60.0)  # seconds to connect, and between two pieces of an answer
@@ -24,6 +25,7 @@ class ApiSession:
 
     def __init__(self, url: str, token: str, ca: Path | None = None) -> None:
         self._url = url.rstrip("/")
+        self._ca = ca
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy, no .netrc
         if ca is not None:
@@ -50,12 +52,16 @@ class ApiSession:
     def _post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return self._call("POST", "/api/v1" + path, json=body)
 
+    def _put(self, path: str, body: dict[str, Any], **query: float | None) -> Any:
+        params = {name: value for name, value in query.items() if value is not None}
+        return self._call("PUT", "/api/v1" + path, params=params, json=body)
+
     def _patch(self, path: str, body: dict[str, Any]) -> Any:
         return self._call("PATCH", "/api/v1" + path, json=body)
 
-    def _delete(self, path: str, **query: str | int | None) -> None:
+    def _delete(self, path: str, **query: str | int | None) -> Any:
         params = {name: value for name, value in query.items() if value is not None}
-        self._call("DELETE", "/api/v1" + path, params=params)
+        return self._call("DELETE", "/api/v1" + path, params=params)
 
     def _all(self, page: Callable[[int], Page[T]]) -> list[T]:
         """Every item of a list that comes in pages; `page` gets the cursor."""
@@ -89,11 +95,24 @@ class ApiSession:
             ) from None
         except (requests.RequestException, OSError):
             raise UnreachableError(f"the cloud at {self._url} does not answer: is it running?") from None
-        fields = answer if isinstance(answer, dict) else {}
-        error = by_code(str(fields.get("code")))(str(fields.get("detail") or f"HTTP {response.status_code}"))
-        if isinstance(error, DevicesRefusedError):
-            error.rows = tuple(fields.get("rows") or ())
-        raise error
+        raise error_of(answer, f"HTTP {response.status_code}")
+
+    @contextlib.contextmanager
+    def _broken(self) -> Iterator[None]:
+        """Around the reading of an answer that comes in pieces."""
+        try:
+            yield
+        except requests.RequestException:
+            raise UnreachableError(f"the cloud at {self._url} has broken off: is it running?") from None
 
     def _no_cloud(self) -> UnreachableError:
         return UnreachableError(f"what answers at {self._url} is not a cloud: check the URL")
+
+
+def error_of(answer: object, otherwise: str) -> CloudError:
+    """The error that a problem stands for; `otherwise` is its message if the answer has none."""
+    fields = answer if isinstance(answer, dict) else {}
+    error = by_code(str(fields.get("code")))(str(fields.get("detail") or otherwise))
+    if isinstance(error, DevicesRefusedError):
+        error.rows = tuple(fields.get("rows") or ())
+    return error

@@ -121,3 +121,7 @@ class Consoles:
         Raises `UnknownDeviceError` and `ConsoleLimitError`.
         """
         return await self._logs.follow(device_id)
+
+    def close_viewers(self) -> None:
+        """End all `follow_log`, after the lines that are there."""
+        self._logs.close_viewers()

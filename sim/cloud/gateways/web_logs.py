@@ -161,13 +161,17 @@ class WebLogs:
         for link in list(self._links.values()):
             if link.timer is not None:
                 link.timer.cancel()
-            for viewer in list(link.viewers):
-                viewer.close()
+        self.close_viewers()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._is_stopping = True
         self._has_unstored.set()
         if self._writer is not None:
             await self._writer
+
+    def close_viewers(self) -> None:
+        for link in list(self._links.values()):
+            for viewer in list(link.viewers):
+                viewer.close()
 
     def occupies(self, device_id: str) -> bool:
         """Whether the log of the device is on, or about to be."""

@@ -5,6 +5,7 @@ from sim.cloud.operations.base import Core
 from sim.cloud.operations.devices import DeviceOperations
 from sim.cloud.operations.firmware import FirmwareOperations
 from sim.cloud.operations.history import HistoryOperations
+from sim.cloud.operations.logs import LogOperations
 from sim.cloud.operations.overview import OverviewOperations
 from sim.cloud.operations.products import ProductOperations
 from sim.cloud.operations.tasks import TaskOperations
@@ -18,6 +19,7 @@ class Operations(
     DeviceOperations,
     FirmwareOperations,
     TaskOperations,
+    LogOperations,
     HistoryOperations,
     OverviewOperations,
 ):
