@@ -36,7 +36,6 @@ TASKS: Final = (
     Column("created", "task.created"),
     Column("done", "task.finished"),
 )
-SHOWN_TRANSFERS: Final = 200
 
 
 async def build(visit: Visit) -> None:
@@ -86,7 +85,7 @@ async def build(visit: Visit) -> None:
         warning.set_text(t("device.suspect", at=visit.moment(suspect)) if suspect is not None else "")
         if tabs.value == "transfers":
             found = await visit.run(Operations.transfers, device_id)
-            _show(transfers, [_transfer(visit, each) for each in found[: -SHOWN_TRANSFERS - 1 : -1]])
+            _show(transfers, [_transfer(visit, each) for each in reversed(found)])
         elif tabs.value == "tasks":
             history = await visit.run(Operations.tasks_of_device, device_id)
             _show(tasks, [_task(visit, each) for each in history])
