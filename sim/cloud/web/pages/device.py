@@ -68,12 +68,16 @@ async def build(visit: Visit) -> None:
             tasks = table(visit, TASKS, [], empty="tasks.empty")
         with ui.tab_panel("port"):
             product = await visit.run(Operations.show_product, device["product_id"])
+            facts((t("product.key"), lambda: secret(visit, product_key)))
             ui.label(t("steps.port-why")).classes("soft")
             code(visit, port_snippet(product, device["sn"]))
             ui.label(t("steps.run-why")).classes("soft")
             code(visit, run_command(visit, product, device["sn"]))
         with ui.tab_panel("binding"):
             await _binding(visit, device_id)
+
+    async def product_key() -> str:
+        return (await visit.run(Operations.product_key, device["product_id"]))["product_key"]
 
     async def look() -> None:
         now = await visit.run(Operations.show_device, device_id)
