@@ -32,8 +32,9 @@ class Store:
     """The database at `url`, brought to the present schema.
 
     One thread at a time may write; others may read meanwhile. `observe` is told the seconds every transaction
-    took. `admit` sees the database before anything in it changes, and may raise. Raises `StorageError` when the database cannot be read or written and `SchemaVersionError` when
-    another version of this program wrote it.
+    took. `admit` sees the database before anything in it changes, and may raise. Raises `StorageError` when
+    the database cannot be read or written and `SchemaVersionError` when another version of this program
+    wrote it.
     """
 
     def __init__(
