@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, StorageState, exp
 from web_helpers import PASSWORD, PHONE, Cloud, add_device, create_product, marked, register
 
 from cloudsdk.ota.pack import pack
+from sim.cloud.shapes import OnlinePoint
+from sim.cloud.web.pages.dashboard import with_seen
 
 HOSTILE = "<img src=x onerror=document.title='gotcha'>{{ 6*7 }}"
 PATHS = (
@@ -215,6 +217,21 @@ def test_keys_are_enough(page: Page) -> None:
     page.get_by_label("Name *").fill("by keys")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="by keys")).to_be_visible()
+
+
+def test_the_dashboard_draws_devices_that_have_just_been_added(page: Page) -> None:
+    page.goto("/")
+    add_device(page, create_product(page, "new"), "NEW1", "New")
+    page.goto("/")
+    expect(page.locator(".chart").first).to_be_visible()
+
+
+def test_seen_counts_follow_the_samples() -> None:
+    def points(*times: int) -> list[OnlinePoint]:
+        return [OnlinePoint(at=at, online=1, activated=1) for at in times]
+
+    assert with_seen(points(60, 120), points(115, 120, 125)) == points(60, 120, 125)
+    assert with_seen([], points(5, 10)) == points(5, 10)
 
 
 def test_firmware_is_put_in_order_by_dragging(page: Page, tmp_path: Path) -> None:

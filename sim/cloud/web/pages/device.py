@@ -56,6 +56,10 @@ async def build(visit: Visit) -> None:
         ui.tab("tasks", t("device.tab.tasks"))
         ui.tab("port", t("device.tab.port"))
         ui.tab("binding", t("device.tab.binding"))
+
+    async def product_key() -> str:
+        return (await visit.run(Operations.product_key, device["product_id"]))["product_key"]
+
     first = "log" if device["activated_at"] is not None else "port"
     if visit.request.query_params.get("tab") == "binding":
         first = "binding"
@@ -75,9 +79,6 @@ async def build(visit: Visit) -> None:
             code(visit, run_command(visit, product, device["sn"]))
         with ui.tab_panel("binding"):
             await _binding(visit, device_id)
-
-    async def product_key() -> str:
-        return (await visit.run(Operations.product_key, device["product_id"]))["product_key"]
 
     async def look() -> None:
         now = await visit.run(Operations.show_device, device_id)

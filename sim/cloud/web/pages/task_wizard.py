@@ -56,7 +56,8 @@ class _Wizard:
             with ui.step("firmware", t("wizard.firmware"), icon="inventory_2"):
                 ui.label(t("wizard.firmware-how")).classes("soft")
                 self._order = ui.column().classes("order").props("data-mark=order")
-                self._order.make_sortable(on_end=self._dropped, handle=".order-grip", ghost_class="order-ghost")
+                grip, ghost = ".order-grip", "order-ghost"
+                self._order.make_sortable(on_end=self._dropped, handle=grip, ghost_class=ghost)
                 self._offer = ui.select({}, label=t("wizard.firmware-add")).props("outlined dense")
                 self._offer.classes("field").on_value_change(self._add)
                 self._next(self._chosen_firmware)
