@@ -221,7 +221,7 @@ def test_keys_are_enough(page: Page) -> None:
 
 def test_the_dashboard_draws_devices_that_have_just_been_added(page: Page) -> None:
     page.goto("/")
-    add_device(page, create_product(page, "new"), "NEW1", "New")
+    add_device(page, create_product(page, "charted"), "NEW1", "Lamp")
     page.goto("/")
     expect(page.locator(".chart").first).to_be_visible()
 
