@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -27,7 +28,9 @@ _OPTIONS: Final = (
     click.option("--sn", help="Serial number, as entered in the cloud."),
     click.option("--product-id", help="ProductID, from the cloud."),
     click.option(
-        "--product-key", envvar="CLOUDSIM_PRODUCT_KEY", help="ProductKey; or set CLOUDSIM_PRODUCT_KEY."
+        "--product-key",
+        envvar="CLOUDSIM_PRODUCT_KEY",
+        help="ProductKey; or set CLOUDSIM_PRODUCT_KEY. A terminal is asked.",
     ),
     click.option("--activation-url", help="http[s]://host:port, or the whole URL."),
     click.option("--mqtt-url", help="mqtt[s]://host:port"),
@@ -77,4 +80,6 @@ def _port(path: Path | None, options: dict[str, Any]) -> Port:
     fields.update(given)  # type: ignore[typeddict-item]
     if tls:
         fields["tls"] = replace(fields.get("tls", TlsSettings()), **tls)
+    if "product_key" not in fields and sys.stdin.isatty():
+        fields["product_key"] = click.prompt("ProductKey", hide_input=True, err=True)
     return complete_port(fields)

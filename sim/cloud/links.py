@@ -9,6 +9,7 @@ from typing import Protocol
 
 from cloudsdk.datapoints import Topics
 from sim.cloud.broker import EmbeddedBroker
+from sim.cloud.broker.limits import BrokerLimits
 from sim.cloud.errors import ListenError, PortInUseError
 from sim.cloud.messages import Outgoing, publish_prefix, subscribe_prefix
 from sim.cloud.service import Service
@@ -109,10 +110,12 @@ class EmbeddedLink:
     Client id and user name are the DeviceID; a device uses nothing but its own topics.
     """
 
-    def __init__(self, events: DeviceEvents, tls: ServerTls | None = None) -> None:
+    def __init__(
+        self, events: DeviceEvents, tls: ServerTls | None = None, limits: BrokerLimits | None = None
+    ) -> None:
         self._events = events
         self._tls = tls
-        self._broker = EmbeddedBroker(self)
+        self._broker = EmbeddedBroker(self, limits=limits)
         self._topics: dict[str, Topics] = {}
 
     @property

@@ -19,6 +19,8 @@ from starlette.types import ASGIApp
 
 from cloudsdk.errors import UsageError
 from sim.cloud.app import ACTIVATION_PATH, CloudApp
+from sim.cloud.broker.limits import BrokerLimits
+from sim.cloud.connections import connection_limits, http_protocol
 from sim.cloud.database import database_url
 from sim.cloud.datadir import DataDir, Endpoint
 from sim.cloud.errors import CloudError
@@ -203,7 +205,8 @@ class CloudServer:
             await worker.run(service.begin, (config.public_url or self.http_url).rstrip("/"))
             consoles = await self._open_consoles(service, worker)
             stack.push_async_callback(consoles.stop)
-            broker = self._broker = _broker(config, data, service, worker)
+            connections = connection_limits()
+            broker = self._broker = _broker(config, data, service, worker, connections.mqtt)
             await broker.start(config.host, config.mqtt_port)
             stack.push_async_callback(broker.stop)
             service.core.devices_gone = drop_from(broker, self._loop)
@@ -227,7 +230,7 @@ class CloudServer:
             )
             await stack.enter_async_context(_background(app.monitoring.run()))
             serving = [
-                await stack.enter_async_context(_serving(app, own, tls))
+                await stack.enter_async_context(_serving(app, own, tls, connections.http))
                 for own, tls in zip(listeners, (config.tls, None), strict=False)
             ]
             stack.callback(consoles.close_viewers)  # else HTTP would wait for those who follow a log
@@ -325,11 +328,13 @@ def _console_port(config: CloudConfig, port: int | None, default: int) -> int:
     return default if config.http_port else 0
 
 
-def _broker(config: CloudConfig, data: DataDir, service: Service, worker: Worker) -> DeviceBroker:
+def _broker(
+    config: CloudConfig, data: DataDir, service: Service, worker: Worker, connections: int
+) -> DeviceBroker:
     events = DeviceEvents(service, worker)
     if config.broker == "mosquitto":
         return MosquittoLink(data.mosquitto, events, service, worker, config.tls)
-    return EmbeddedLink(events, config.tls)
+    return EmbeddedLink(events, config.tls, BrokerLimits(max_connections=connections))
 
 
 @contextlib.asynccontextmanager
@@ -347,12 +352,12 @@ async def _scheduled(service: Service, worker: Worker, broker: DeviceBroker) -> 
         await asyncio.gather(running, return_exceptions=True)
 
 
-def _uvicorn_config(app: CloudApp, tls: ServerTls | None) -> uvicorn.Config:
+def _uvicorn_config(app: CloudApp, tls: ServerTls | None, connections: int) -> uvicorn.Config:
     files = (tls.certificate, tls.key, tls.client_ca) if tls is not None else (None, None, None)
     certificate, key, client_ca = files
     return uvicorn.Config(
         app.asgi,
-        http="h11",  # keeps the case of header names (cloudsdk-protocol 1.3)
+        http=http_protocol(connections),  # keeps the case of header names (cloudsdk-protocol 1.3)
         ws="websockets-sansio",
         ws_max_size=MAX_SOCKET_MESSAGE,
         lifespan="off",
@@ -371,9 +376,9 @@ def _uvicorn_config(app: CloudApp, tls: ServerTls | None) -> uvicorn.Config:
 
 @contextlib.asynccontextmanager
 async def _serving(
-    app: CloudApp, listener: socket.socket, tls: ServerTls | None
+    app: CloudApp, listener: socket.socket, tls: ServerTls | None, connections: int
 ) -> "AsyncIterator[asyncio.Task[None]]":
-    http = _Uvicorn(_uvicorn_config(app, tls))
+    http = _Uvicorn(_uvicorn_config(app, tls, connections))
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     try:
         yield serving

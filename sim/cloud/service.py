@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 
 from cloudsdk.activation import Credentials
 from sim.cloud.blobs import Blobs
@@ -24,7 +24,7 @@ from sim.cloud.model.audit import audit
 from sim.cloud.model.keys import open_device_key
 from sim.cloud.model.sending import topics_of
 from sim.cloud.model.tables import Setting
-from sim.cloud.model.vault import CHECK_SETTING, open_vault, seal_existing
+from sim.cloud.model.vault import check_of, open_vault, seal_existing
 from sim.cloud.model.work import OPERATOR_CALLER, Caller
 from sim.cloud.notices import News, Notice
 from sim.cloud.operations import Core, Operations
@@ -66,12 +66,18 @@ class Service(Operations):
         vault_key: Path | None = None,
     ) -> None:
         self.metrics = Metrics()
-        store = Store(_database(data, database), self.metrics.transaction_seconds.observe)
+        key_file = vault_key or data.vault_key
+
+        def admit(connection: Connection) -> None:
+            if (check := check_of(connection)) is not None:
+                open_vault(key_file, check)
+
+        store = Store(_database(data, database), self.metrics.transaction_seconds.observe, admit=admit)
         try:
             with store.transaction() as session:
                 setting = session.get(Setting, _PUBLIC_URL)
-                check = session.get(Setting, CHECK_SETTING)
-                vault = open_vault(vault_key or data.vault_key, check.value if check else None)
+                check = check_of(session.connection())
+                vault = open_vault(key_file, check)
                 if check is None:
                     seal_existing(session.connection(), vault)
         except CloudError:

@@ -32,22 +32,30 @@ class Store:
     """The database at `url`, brought to the present schema.
 
     One thread at a time may write; others may read meanwhile. `observe` is told the seconds every transaction
-    took. Raises `StorageError` when the database cannot be read or written and `SchemaVersionError` when
-    another version of this program wrote it.
+    took. `admit` sees the database before anything in it changes, and may raise. Raises `StorageError` when
+    the database cannot be read or written and `SchemaVersionError` when another version of this program
+    wrote it.
     """
 
-    def __init__(self, url: URL, observe: Callable[[float], None] = lambda _seconds: None) -> None:
+    def __init__(
+        self,
+        url: URL,
+        observe: Callable[[float], None] = lambda _seconds: None,
+        *,
+        admit: Callable[[Connection], object] = lambda _connection: None,
+    ) -> None:
         self._url = url
         self._observe = observe
         self._shared = _Shared()
-        self._migrate()
+        self._migrate(admit)
         self._engine = make_engine(url)
         self._reader = self._engine.execution_options(**{READ_ONLY: True})
 
-    def _migrate(self) -> None:
+    def _migrate(self, admit: Callable[[Connection], object]) -> None:
         engine = make_engine(self._url, foreign_keys=False)
         try:
             with _storage_errors(), engine.begin() as connection:
+                admit(connection)
                 migrations.prepare(connection)
         finally:
             engine.dispose()

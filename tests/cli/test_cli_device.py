@@ -2,6 +2,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,7 +59,9 @@ def running(directory: Path, product: ProductInfo, command: list[str]) -> Iterat
         process.wait()
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+def wait_until(
+    condition: Callable[[], bool], process: subprocess.Popen[str] | subprocess.Popen[bytes] | None = None
+) -> None:
     deadline = time.monotonic() + 30
     while not condition():
         assert process is None or process.poll() is None
@@ -88,6 +91,39 @@ def test_device_activates_goes_online_and_ends_on_interrupt(
         assert "[I/MQTT] MQTT server connect success" in output
         assert product["product_key"] not in output
         wait_until(lambda: not admin.show_device(SN)["online"])
+
+
+def test_a_terminal_is_asked_for_the_product_key(
+    cli: Cli, tmp_path: Path, cloud: CloudServer, admin: AdminClient, product: ProductInfo
+) -> None:
+    admin.add_device("p", SN)
+    cli("board", "new", "b")
+    terminal = [sys.executable, "-c", "import pty, sys; pty.spawn(sys.argv[1:])"]
+    environment = {name: value for name, value in os.environ.items() if name != "CLOUDSIM_PRODUCT_KEY"}
+    output = tmp_path / "output"
+    with (
+        output.open("wb") as shown,
+        subprocess.Popen(
+            [*terminal, COMMAND, *arguments(cloud, product)],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=shown,
+            stderr=shown,
+        ) as process,
+    ):
+        try:
+            assert process.stdin is not None
+            wait_until(lambda: b"ProductKey: " in output.read_bytes(), process)
+            process.stdin.write(product["product_key"].encode() + b"\n")
+            process.stdin.flush()
+            wait_until(lambda: admin.show_device(SN)["online"], process)
+            process.stdin.write(b"\x1d")  # Ctrl-] leaves
+            process.stdin.flush()
+            process.wait(20)
+        finally:
+            process.kill()
+    assert product["product_key"].encode() not in output.read_bytes()
 
 
 def test_unknown_sn_is_one_line_after_the_original_ones(

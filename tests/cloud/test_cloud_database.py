@@ -19,10 +19,11 @@ from sqlalchemy.engine import Connection
 from cloudsdk.errors import UsageError
 from sim.cloud import migrations
 from sim.cloud.database import database_url, make_engine, sqlite_url
-from sim.cloud.datadir import DataDir
+from sim.cloud.datadir import DataDir, create_private
 from sim.cloud.errors import BadRequestError, CloudError, StorageError
 from sim.cloud.migrations.revise import differences, revise
 from sim.cloud.model.tables import Setting
+from sim.cloud.model.vault import CHECK_SETTING, Vault
 from sim.cloud.model.work import OPERATOR_CALLER
 from sim.cloud.server import CloudConfig, CloudServer
 from sim.cloud.service import Service
@@ -127,6 +128,18 @@ def test_database_of_the_first_version_is_taken_over_without_loss(tmp_path: Path
         # Programs from before alembic look here, and must not write to this database.
         assert connection.scalar(select(Setting.value).where(Setting.key == "schema_version")) != "1"
     engine.dispose()
+
+
+def test_a_wrong_vault_key_is_refused_before_a_migration(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    old_database(data.database)
+    with sqlite3.connect(data.database) as opened:
+        opened.execute("INSERT INTO settings VALUES (?, ?)", (CHECK_SETTING, Vault.new().check()))
+    opened.close()
+    before = rows(data.database)
+    create_private(data.vault_key, Vault.new().line())
+    assert code_of(Service, data) == "cloud.vault-key"
+    assert rows(data.database) == before
 
 
 def test_a_failing_migration_leaves_the_database_as_it_was(

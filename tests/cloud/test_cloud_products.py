@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from sim.cloud.errors import ForbiddenError, UnknownDownloadError
 from sim.cloud.firmware import FirmwareRequest
+from sim.cloud.model import transfers
 from sim.cloud.model.tables import Base, Device, Download, Task, TaskDevice, Transfer
 from sim.cloud.model.work import OPERATOR_CALLER, Scope
 from sim.cloud.rollout import Selection
@@ -153,6 +154,31 @@ def test_deleted_product_takes_everything_along(
         service.open_download(token, GET)
     service.finish_transfer(opened.transfer, 5, Outcome.ABORTED)  # its download was still running
     assert device.send(b"{}") == []
+
+
+def test_of_a_devices_transfers_the_latest_stay(
+    service: Service, product: ProductInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers, "MAX_TRANSFERS", 3)
+    firmware = service.upload_firmware(write_package(tmp_path), "lamp")
+    tokens = []
+    for sn in ("SN1", "SN2"):
+        device = twin(service, product, sn)
+        service.create_task("lamp", firmware_ids=[firmware["id"]], selection=Selection((sn,)))
+        device.boot("0.0")
+        url = re.search(rb'/fw/([^/"]+)/', device.answers[0].payload)
+        assert url is not None
+        tokens.append(url[1].decode())
+    others = service.open_download(tokens[1], GET).transfer
+    service.finish_transfer(others, 5, Outcome.ABORTED)
+    running = service.open_download(tokens[0], GET).transfer
+    made = [service.open_download(tokens[0], FirmwareRequest("HEAD")).transfer for _ in range(2)]
+    for _ in range(5):
+        made.append(service.open_download(tokens[0], FirmwareRequest("HEAD")).transfer)
+        for transfer in made:
+            service.finish_transfer(transfer, 0, Outcome.COMPLETE)
+    assert [row["id"] for row in service.transfers("SN1")] == [running, *made[-3:]]
+    assert [row["id"] for row in service.transfers("SN2")] == [others]
 
 
 def test_what_belongs_to_a_device_or_product_goes_with_it() -> None:

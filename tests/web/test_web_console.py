@@ -1,6 +1,10 @@
 """The console beside the rest of the cloud, in one process."""
 
+import contextlib
+import socket
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -51,6 +55,35 @@ def test_pages_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         unknown = [requests.get(server.http_url + "/_nicegui/none", timeout=30) for _ in range(5)]
     assert statuses == [200, 200, 200, 503, 503]
     assert {answer.status_code for answer in unknown} == {404}
+
+
+SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport="
+
+
+def socket_status(server: CloudServer, stack: contextlib.ExitStack) -> int:
+    """The answer to a web socket, which stays open."""
+    parts = urlsplit(server.http_url)
+    connection = stack.enter_context(socket.create_connection((parts.hostname, parts.port), timeout=30))
+    fields = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    request = f"GET {SOCKET}websocket HTTP/1.1\r\nHost: {parts.netloc}\r\n{fields}{key}\r\n"
+    connection.sendall(request.encode())
+    return int(connection.recv(4096).split()[1])
+
+
+def test_sockets_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sim.cloud.web import console
+
+    monkeypatch.setattr(console, "MAX_PAGES_PER_ADDRESS", 2)
+    with cloud(tmp_path, console=True) as server:
+        with contextlib.ExitStack() as stack:
+            assert [socket_status(server, stack) for _ in range(6)] == [101] * 4 + [403] * 2
+        deadline = time.monotonic() + 30
+        with contextlib.ExitStack() as stack:
+            while socket_status(server, stack) != 101:  # those that are closed no longer count
+                assert time.monotonic() < deadline
+        polled = requests.get(f"{server.http_url}{SOCKET}polling", timeout=30)
+    assert polled.status_code == 400
 
 
 def test_a_form_of_another_site_is_refused(tmp_path: Path) -> None:

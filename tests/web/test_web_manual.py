@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
-from web_helpers import Device, add_device, create_product, marked, register, terminal_text, wait_for
+from web_helpers import Device, add_device, create_product, log_in, marked, register, terminal_text, wait_for
 
 from cloudsdk.ota.header import Compression
 from cloudsdk.ota.keys import PackageKeys
@@ -73,6 +73,13 @@ def test_the_manual_from_registration_to_a_finished_upgrade(
     picture(page, "shell")
     page.get_by_role("button", name="Close").click()
     expect(marked(page, "shell-state")).to_have_text("The session has ended.")
+
+    # who logs out elsewhere leaves no shell behind
+    page.get_by_role("button", name="Open again").click()
+    expect(marked(page, "shell-state")).to_have_text("Connected", timeout=30_000)
+    page.request.post("/logout")
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    log_in(page, "engineer")
 
     # 7: a package; 8: firmware in the cloud
     board, keys = load_board("iot-board"), PackageKeys()

@@ -2,11 +2,16 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
 from web_helpers import PASSWORD, PHONE, Cloud, add_device, create_product, marked, register
+
+from cloudsdk.ota.pack import pack
+from sim.cloud.shapes import OnlinePoint
+from sim.cloud.web.pages.dashboard import with_seen
 
 HOSTILE = "<img src=x onerror=document.title='gotcha'>{{ 6*7 }}"
 PATHS = (
@@ -212,6 +217,49 @@ def test_keys_are_enough(page: Page) -> None:
     page.get_by_label("Name *").fill("by keys")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="by keys")).to_be_visible()
+
+
+def test_the_dashboard_draws_devices_that_have_just_been_added(page: Page) -> None:
+    page.goto("/")
+    add_device(page, create_product(page, "charted"), "NEW1", "Lamp")
+    page.goto("/")
+    expect(page.locator(".chart").first).to_be_visible()
+
+
+def test_seen_counts_follow_the_samples() -> None:
+    def points(*times: int) -> list[OnlinePoint]:
+        return [OnlinePoint(at=at, online=1, activated=1) for at in times]
+
+    assert with_seen(points(60, 120), points(115, 120, 125)) == points(60, 120, 125)
+    assert with_seen([], points(5, 10)) == points(5, 10)
+
+
+def test_firmware_is_put_in_order_by_dragging(page: Page, tmp_path: Path) -> None:
+    page.goto("/")
+    product_id = create_product(page, "dragged")
+    page.goto(f"/firmware?product={product_id}")
+    for name in ("app", "filesystem", "wifi"):
+        package = tmp_path / f"{name}.rbl"
+        package.write_bytes(pack(bytes(64), name=name, version="1.0.0", timestamp=0))
+        page.locator("input[type=file]").set_input_files(package)
+        expect(page.get_by_role("link", name=name)).to_be_visible()
+    page.goto(f"/tasks/new?product={product_id}")
+    page.get_by_role("button", name="Next").click()
+    for name in ("app", "filesystem", "wifi"):
+        page.get_by_label("Add firmware").click()
+        page.get_by_role("option", name=name).click()
+    order = marked(page, "order").locator(".order-name")
+    grips = marked(page, "order").locator(".order-grip")
+    expect(order).to_have_count(3)
+    grips.nth(2).drag_to(grips.nth(0))
+    expect(order).to_have_text(["wifi 1.0.0", "app 1.0.0", "filesystem 1.0.0"])
+    page.get_by_role("button", name="Later").nth(0).click()
+    expect(order).to_have_text(["app 1.0.0", "wifi 1.0.0", "filesystem 1.0.0"])
+    grips.nth(0).drag_to(grips.nth(2))
+    expect(order).to_have_text(["wifi 1.0.0", "filesystem 1.0.0", "app 1.0.0"])
+    for _ in range(3):
+        page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("wifi 1.0.0, filesystem 1.0.0, app 1.0.0")).to_be_visible()
 
 
 def test_an_api_token_is_shown_once(page: Page, cloud: Cloud) -> None:

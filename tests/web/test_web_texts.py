@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from sim.cloud.errors import (
+    AccountDisabledError,
+    BadLoginError,
+    CloudError,
+    PublishedError,
+    TooManyRequestsError,
+)
 from sim.cloud.gateways.log_control import LogState
 from sim.cloud.model.work import Scope
 from sim.cloud.shapes import CampaignState, DeviceState, Outcome, TaskState
 from sim.cloud.web import charts
 from sim.cloud.web.i18n import Language, Translator, preferred
+from sim.cloud.web.notes import error_text
 from sim.cloud.web.pages.pack import COMPRESSIONS, ENCRYPTIONS
 from sim.cloud.web.pages.task_wizard import MODES, SELECTS
 from sim.cloud.web.texts import TEXTS
@@ -33,6 +41,10 @@ MADE = {
 #: Calls whose first argument is text.
 TEXT_CALLS = {"label", "button", "link", "notify", "checkbox", "switch", "radio", "tooltip", "menu_item"}
 NOT_WORDS = {"cloudsim"}
+
+
+def family(error: type[CloudError]) -> set[type[CloudError]]:
+    return {error}.union(*(family(each) for each in error.__subclasses__()))
 
 
 def strings(path: Path) -> set[str]:
@@ -63,6 +75,31 @@ def test_a_text_says_the_same_in_both_languages(key: str) -> None:
 @pytest.mark.parametrize(("area", "names"), MADE.items())
 def test_every_name_of_the_cloud_has_a_text(area: str, names: list[str]) -> None:
     assert not {f"{area}.{name}" for name in names} - TEXTS.keys()
+
+
+def test_every_error_that_a_page_can_meet_has_a_text() -> None:
+    # Of starting a server, of devices, of the command line, and those that the log-in page has itself.
+    elsewhere = {
+        *("data-in-use", "listen", "mosquitto-failed", "mosquitto-missing", "port-in-use", "schema-version"),
+        *("bad-message", "bad-sign", "unknown-download", "console-in-use", "console-full", "unknown-host"),
+        *("unreachable", "vault-key"),
+        *("account-disabled", "duplicate-account", "registration-closed"),
+    }
+    wanted = {error.code for error in family(CloudError)} - {f"cloud.{name}" for name in elsewhere}
+    assert {key.removeprefix("error.") for key in TEXTS if key.startswith("error.")} == wanted
+
+
+def test_log_in_has_texts_for_codes_that_are() -> None:
+    codes = {error.code for error in family(CloudError)}
+    own = {key.removeprefix("login.error.") for key in TEXTS if key.startswith("login.error.")}
+    assert own <= codes
+    assert {error.code for error in (BadLoginError, TooManyRequestsError, AccountDisabledError)} <= own
+
+
+def test_an_english_detail_stands_below_its_chinese_kind() -> None:
+    error = PublishedError("product lamp is published")
+    assert error_text(Translator(Language.ZH), error) == f"{TEXTS['error.cloud.published'][1]}\n{error}"
+    assert error_text(Translator(Language.EN), error) == f"Published already: {error}"
 
 
 def test_every_state_has_a_colour() -> None:

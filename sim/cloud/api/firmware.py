@@ -10,7 +10,7 @@ from starlette.responses import FileResponse
 from cloudsdk.ota.keys import ascii_secret
 from sim.cloud.api.context import Authenticated
 from sim.cloud.blobs import Upload
-from sim.cloud.bodies import next_piece
+from sim.cloud.bodies import pieces
 from sim.cloud.model.packages import Expected, inspect_package
 from sim.cloud.operations import Operations
 from sim.cloud.shapes import FirmwareInfo, Page
@@ -40,8 +40,7 @@ def secret(text: str | None, what: str) -> bytes | None:
 
 async def receive(request: Request, upload: Upload) -> None:
     """The request body as a file."""
-    stream = aiter(request.stream())
-    while (piece := await next_piece(stream)) is not None:
+    async for piece in pieces(request):
         await asyncio.to_thread(upload.write, piece)
     await asyncio.to_thread(upload.flush)
 

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from cloudsdk.ota.transport import rounded
 from sim.cloud.errors import UnknownDownloadError
@@ -15,6 +15,8 @@ from sim.cloud.model.work import Work
 from sim.cloud.shapes import Outcome, TaskState, TransferInfo
 
 TOKEN_BYTES: Final = 16  # of randomness in a download URL
+#: Of one device; those before go. What a task has sent is counted in the task.
+MAX_TRANSFERS: Final = 200
 #: States in which a device acts on a task that it was sent.
 BEGUN: Final = (TaskState.SENT, TaskState.DOWNLOADING, TaskState.INSTALLING)
 
@@ -66,6 +68,7 @@ def open_download(work: Work, token: str, request: FirmwareRequest) -> OpenDownl
     )
     work.session.add(transfer)
     work.session.flush()
+    _forget_old(work, device)
     if plan.end > plan.start:
         transfer.task_ref = _begin_fetch(work, transfer, plan)
     return OpenDownload(
@@ -75,6 +78,24 @@ def open_download(work: Work, token: str, request: FirmwareRequest) -> OpenDownl
         firmware.file_size,
         key,
         transfer.task_ref,
+    )
+
+
+def _forget_old(work: Work, device: Device) -> None:
+    """Those that run stay, whatever their number: connections have a limit of their own."""
+    newest_to_go = (
+        select(Transfer.id)
+        .where(Transfer.device_ref == device.id)
+        .order_by(Transfer.id.desc())
+        .offset(MAX_TRANSFERS)
+        .limit(1)
+        .scalar_subquery()
+    )
+    work.session.execute(
+        delete(Transfer).where(
+            Transfer.device_ref == device.id, Transfer.id <= newest_to_go, Transfer.outcome != Outcome.RUNNING
+        ),
+        execution_options={"synchronize_session": False},
     )
 
 

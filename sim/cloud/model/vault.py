@@ -14,7 +14,7 @@ from typing import Final, Self, cast
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, Table, bindparam, inspect, select, update
 
 from sim.cloud.datadir import PRIVATE_FILE, create_private
 from sim.cloud.errors import StorageError, VaultError, VaultKeyError
@@ -103,6 +103,14 @@ def open_vault(path: Path, check: str | None) -> Vault:
         if vault.fits(check):
             return vault
     raise VaultKeyError(f"the vault key in {path} is not that of this database: name the right file")
+
+
+def check_of(connection: Connection) -> str | None:
+    """The check that a database of any revision holds; None of one that has no sealed keys yet."""
+    settings = cast(Table, Setting.__table__)
+    if not inspect(connection).has_table(settings.name):
+        return None
+    return connection.scalar(select(settings.c.value).where(settings.c.key == CHECK_SETTING))
 
 
 def _read_keys(path: Path) -> list[Vault]:

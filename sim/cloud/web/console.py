@@ -8,6 +8,7 @@ import contextlib
 import copy
 import functools
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,7 @@ from sim.cloud.web.visit import Cloud, Visit
 
 MAX_PAGES: Final = 500  # pages that browsers have open
 MAX_PAGES_PER_ADDRESS: Final = 100  # of them from one IP address
+SOCKETS_PER_PAGE: Final = 2  # a page that connects again may still have the socket before
 RECONNECT_TIMEOUT: Final = 15.0  # seconds after which a page without connection is forgotten
 PAGE_TIMEOUT: Final = 10.0  # seconds to build a page
 MESSAGE_HISTORY: Final = 200  # updates kept for a browser that reconnects
@@ -58,6 +60,7 @@ class Console:
         self._pages = [(page, compile_path(page.path)[0]) for page in pages]
         self._access = Access(cloud.sessions, secure=secure, known=lambda path: self._page(path) is not None)
         self._inner: ASGIApp | None = None
+        self._sockets: Counter[str] = Counter()  # by IP address
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -72,6 +75,8 @@ class Console:
             async with frame.router.lifespan_context(frame):
                 # NiceGUI would take a socket from any site; a page of ours is always of the same origin.
                 core.sio.eio.cors_allowed_origins = None
+                # Asking again and again over HTTP would leave a session behind each time.
+                core.sio.eio.transports = ["websocket"]
                 assets = Route(ASSETS_PATH + "/{file}", _asset, methods=["GET"])
                 logs = Route(LOG_FILE_PATH, self._log_file, methods=["GET"])
                 routes = [assets, logs, *self._access.routes(), Mount("/", frame)]
@@ -92,9 +97,30 @@ class Console:
             raise HTTPException(503)
         refusal = None
         path = scope["path"]
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] == "http" and (path.startswith(_UNUSED) or not path.startswith(_OPEN)):
             refusal = await self._refusal(Request(scope, receive))
         await (refusal or self._inner)(scope, receive, _with_origin(send))
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A page's connection. Anybody may open one, since the log-in is a page, too."""
+        host = scope["client"][0] if scope.get("client") else ""
+        if (
+            self._inner is None
+            or self._sockets[host] >= MAX_PAGES_PER_ADDRESS * SOCKETS_PER_PAGE
+            or self._sockets.total() >= MAX_PAGES * SOCKETS_PER_PAGE
+        ):
+            await send({"type": "websocket.close", "code": 1013})
+            return
+        self._sockets[host] += 1
+        try:
+            await self._inner(scope, receive, send)
+        finally:
+            self._sockets[host] -= 1
+            if not self._sockets[host]:
+                del self._sockets[host]
 
     async def _refusal(self, request: Request) -> Response | None:
         """What a request for a page gets in place of the page."""

@@ -1,5 +1,6 @@
 """The frame of every page: menu, language, theme, account, and the page inside."""
 
+import logging
 from typing import Final
 
 from nicegui import Client, context, ui
@@ -38,6 +39,9 @@ COLORS: Final = {"primary": "#2563eb", "secondary": "#475569", "positive": "#158
 _STYLE: Final = '<link rel="stylesheet" href="/console/console.css">'
 
 
+_log = logging.getLogger(__name__)
+
+
 async def show_page(visit: Visit, route: PageRoute, client: Client) -> None:
     """Build `route` for `visit`. What is unknown or refused becomes a page that says so."""
     ui.add_head_html(f"{_STYLE}<script>{ZONE_SCRIPT}</script>")
@@ -51,7 +55,10 @@ async def show_page(visit: Visit, route: PageRoute, client: Client) -> None:
         ui.skip_link(visit.t("frame.skip"), target=main)
         try:
             await route.build(visit)
-        except CloudSdkError as exc:
+        except Exception as exc:
+            if not isinstance(exc, CloudSdkError):
+                _log.exception("a page cannot be built")
+                exc = CloudError("the cloud has failed: its log says why")
             client.status_code = exc.http_status if isinstance(exc, CloudError) else 400
             main.clear()
             with main, ui.card().classes("notice"):

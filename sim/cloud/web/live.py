@@ -12,10 +12,16 @@ from sim.cloud.web.routes import LOGIN_PATH
 PERIOD: Final = 1.5  # seconds between two looks
 
 
-def follow(look: Callable[[], Awaitable[None]], period: float = PERIOD) -> ui.timer:
+def follow(
+    look: Callable[[], Awaitable[None]],
+    period: float = PERIOD,
+    *,
+    ended: Callable[[], object] = lambda: None,
+) -> ui.timer:
     """Call `look` again and again while the browser is there; one that takes long delays the next.
 
     A `CloudSdkError` of it is passed over, but for a session that has ended: that leads to the log-in.
+    `ended` is then called first, to end what the page has open whatever its browser does.
     """
     client = context.client
 
@@ -26,6 +32,7 @@ def follow(look: Callable[[], Awaitable[None]], period: float = PERIOD) -> ui.ti
             await look()
         except UnauthorizedError:
             timer.deactivate()
+            ended()
             ui.navigate.to(LOGIN_PATH)
         except CloudSdkError:
             return  # the next look may succeed; actions say what is wrong

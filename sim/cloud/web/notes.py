@@ -6,18 +6,22 @@ from collections.abc import Iterator
 from nicegui import ui
 
 from cloudsdk.errors import CloudSdkError
-from sim.cloud.web.i18n import Translator
+from sim.cloud.web.i18n import Language, Translator
 from sim.cloud.web.visit import Visit
 
 
 def error_text(t: Translator, error: CloudSdkError) -> str:
-    """What to tell the reader: the kind of error in his language, where there is one, and the cause."""
+    """What to tell the reader: the kind of error in his language, and the cause, which is English and so has
+    a line of its own in another language."""
     kind = t.known(f"error.{error.code}", "")
-    return f"{kind}: {error}" if kind else str(error)
+    if not kind:
+        return str(error)
+    return f"{kind}: {error}" if t.language is Language.EN else f"{kind}\n{error}"
 
 
 def note_error(visit: Visit, error: CloudSdkError) -> None:
-    ui.notify(error_text(visit.t, error), type="negative", timeout=8000, close_button=visit.t("do.close"))
+    text, close = error_text(visit.t, error), visit.t("do.close")
+    ui.notify(text, type="negative", timeout=8000, close_button=close, classes="lines", multi_line=True)
 
 
 def note_done(text: str) -> None:

@@ -1,12 +1,13 @@
 """What goes on, at a glance."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from nicegui import ui
 
 from sim.cloud.operations import Operations
-from sim.cloud.shapes import OverviewInfo, TaskInfo, TaskState
+from sim.cloud.shapes import OnlinePoint, OverviewInfo, TaskInfo, TaskState
 from sim.cloud.web.charts import over_time, shares, states
 from sim.cloud.web.layout import heading, section
 from sim.cloud.web.live import follow
@@ -18,6 +19,7 @@ from sim.cloud.web.visit import Visit
 
 PERIOD: Final = 5.0  # seconds until a change shows
 HISTORY: Final = 86_400  # seconds that the chart goes back
+SEEN: Final = 24  # counts that the page remembers, for longer than samples are apart
 SHOWN_TASKS: Final = 6
 SHOWN_AUDIT: Final = 8
 
@@ -49,14 +51,17 @@ async def build(visit: Visit) -> None:
         )
     section(t("dashboard.audit"))
     log = table(visit, audit.COLUMNS, [], empty="audit.empty")
+    seen: deque[OnlinePoint] = deque(maxlen=SEEN)
     names = {str(each): t(f"taskstate.{each}") for each in TaskState}
 
     async def look() -> None:
         overview = await visit.run(Operations.overview)
         for name, label in numbers.items():
             label.set_text(str(_count(overview, name)))
-        since = visit.cloud.service.core.now() - HISTORY
-        points = await visit.run(Operations.online_history, None, since)
+        now = visit.cloud.service.core.now()
+        noted = await visit.run(Operations.online_history, None, now - HISTORY)
+        seen.append(OnlinePoint(at=now, online=overview["online"], activated=overview["activated"]))
+        points = with_seen(noted, seen)
         _draw(
             history,
             over_time(
@@ -65,7 +70,7 @@ async def build(visit: Visit) -> None:
                     t("dashboard.activated"): [(point["at"], point["activated"]) for point in points],
                 }
             ),
-            points,
+            noted or overview["devices"],
         )
         _draw(versions, shares(overview["versions"]), overview["versions"])
         causes = {cause or t("dashboard.unknown-cause"): n for cause, n in overview["failures"].items()}
@@ -83,6 +88,12 @@ async def build(visit: Visit) -> None:
         with start:
             first_steps(visit, None, device=False)
     follow(look, PERIOD)
+
+
+def with_seen(noted: Sequence[OnlinePoint], seen: Iterable[OnlinePoint]) -> list[OnlinePoint]:
+    """The samples, and what the page has seen since the last of them: samples are a minute apart."""
+    last = noted[-1]["at"] if noted else 0
+    return [*noted, *(point for point in seen if point["at"] > last)]
 
 
 def _count(overview: OverviewInfo, name: str) -> int:

@@ -36,7 +36,6 @@ TASKS: Final = (
     Column("created", "task.created"),
     Column("done", "task.finished"),
 )
-SHOWN_TRANSFERS: Final = 200
 
 
 async def build(visit: Visit) -> None:
@@ -57,6 +56,10 @@ async def build(visit: Visit) -> None:
         ui.tab("tasks", t("device.tab.tasks"))
         ui.tab("port", t("device.tab.port"))
         ui.tab("binding", t("device.tab.binding"))
+
+    async def product_key() -> str:
+        return (await visit.run(Operations.product_key, device["product_id"]))["product_key"]
+
     first = "log" if device["activated_at"] is not None else "port"
     if visit.request.query_params.get("tab") == "binding":
         first = "binding"
@@ -69,6 +72,7 @@ async def build(visit: Visit) -> None:
             tasks = table(visit, TASKS, [], empty="tasks.empty")
         with ui.tab_panel("port"):
             product = await visit.run(Operations.show_product, device["product_id"])
+            facts((t("product.key"), lambda: secret(visit, product_key)))
             ui.label(t("steps.port-why")).classes("soft")
             code(visit, port_snippet(product, device["sn"]))
             ui.label(t("steps.run-why")).classes("soft")
@@ -86,7 +90,7 @@ async def build(visit: Visit) -> None:
         warning.set_text(t("device.suspect", at=visit.moment(suspect)) if suspect is not None else "")
         if tabs.value == "transfers":
             found = await visit.run(Operations.transfers, device_id)
-            _show(transfers, [_transfer(visit, each) for each in found[: -SHOWN_TRANSFERS - 1 : -1]])
+            _show(transfers, [_transfer(visit, each) for each in reversed(found)])
         elif tabs.value == "tasks":
             history = await visit.run(Operations.tasks_of_device, device_id)
             _show(tasks, [_task(visit, each) for each in history])

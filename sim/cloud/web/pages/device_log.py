@@ -1,5 +1,6 @@
 """The Web Log on a device's page (platform 6): the switch, the live view, the stored lines."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from nicegui import background_tasks, context, events, ui
@@ -51,6 +52,7 @@ async def build_log(visit: Visit, device_id: str) -> None:
         show_status()
 
     async def look() -> None:
+        await visit.console_of(device_id)
         show_status()
 
     with stored:
@@ -65,19 +67,20 @@ async def build_log(visit: Visit, device_id: str) -> None:
     show_status()
     switch.on_value_change(move)
     views.on_value_change(turn)
-    follow(look)
-    await _follow(visit, device_id, live)
+    stop = await _follow(visit, device_id, live)
+    follow(look, ended=stop)
 
 
-async def _follow(visit: Visit, device_id: str, shown: ui.log) -> None:
-    """Show the lines that come while the page is open."""
+async def _follow(visit: Visit, device_id: str, shown: ui.log) -> Callable[[], object]:
+    """Show the lines that come while the page is open; what is returned ends it."""
     try:
         viewer = await (await visit.console_of(device_id)).follow_log(device_id)
     except CloudSdkError as exc:
         note_error(visit, exc)
-        return
+        return lambda: None
     context.client.on_delete(viewer.close)
     background_tasks.create(_show(visit, viewer, shown), name="log viewer")
+    return viewer.close
 
 
 async def _show(visit: Visit, viewer: LogViewer, shown: ui.log) -> None:

@@ -1,5 +1,7 @@
 """What to do next, for somebody who begins: product, device, port settings, a device that runs."""
 
+import re
+import shlex
 from typing import Final
 
 from nicegui import ui
@@ -11,6 +13,8 @@ from sim.cloud.web.visit import Visit
 
 #: An example where the reader has no SN yet.
 EXAMPLE_SN: Final = "SN0001"
+#: A SN that can be the name of a directory as it is.
+_PLAIN_SN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DONE, _OPEN = "check_circle", "radio_button_unchecked"
 
 
@@ -49,13 +53,14 @@ def code(visit: Visit, text: str) -> None:
 
 
 def run_command(visit: Visit, product: ProductInfo, sn: str) -> str:
-    """A simulated device for this cloud. The ProductKey is asked for, so that it stays out of the history."""
+    """A simulated device for this cloud, for any POSIX shell. The command asks for the ProductKey, so that it
+    stays out of the history. A SN is any printable text, so it is quoted."""
     addresses = visit.cloud.addresses
+    board = sn if _PLAIN_SN.fullmatch(sn) else "board"
     return (
-        f"cloudsim board new {sn}\n"
-        "read -rs CLOUDSIM_PRODUCT_KEY; export CLOUDSIM_PRODUCT_KEY\n"
-        f"cloudsim device run {sn} --sn {sn} --product-id {product['product_id']} \\\n"
-        f"    --activation-url {addresses.activation_url} --mqtt-url {addresses.mqtt_url}"
+        f"cloudsim board new {board}\n"
+        f"cloudsim device run {board} {shlex.quote('--sn=' + sn)} --product-id {product['product_id']} \\\n"
+        f"    --activation-url {shlex.quote(addresses.activation_url)} --mqtt-url {addresses.mqtt_url}"
     )
 
 

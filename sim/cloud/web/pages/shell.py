@@ -9,6 +9,7 @@ from cloudsdk.errors import CloudSdkError
 from sim.cloud.gateways.shells import ShellSession
 from sim.cloud.operations import Operations
 from sim.cloud.web.layout import heading
+from sim.cloud.web.live import follow
 from sim.cloud.web.notes import error_text
 from sim.cloud.web.routes import device_path
 from sim.cloud.web.terminal import MAX_COMMAND, REVERSE_WRAP, LineEditor, OutputFilter
@@ -23,8 +24,11 @@ OPTIONS: Final[dict[str, Any]] = {
     "scrollback": 5000,
     "theme": {"background": "#0b1020", "foreground": "#dbe4f3", "cursor": "#93c5fd"},
 }
-#: xterm.js makes links of addresses in the output; a device must not lead anybody anywhere.
-NO_LINKS: Final = "window.open = () => null"
+#: xterm.js makes links of addresses in the output and opens them from an empty window; a device must not lead
+#: anybody anywhere. The console names where it goes.
+NO_LINKS: Final = (
+    "(open => { window.open = (...to) => to.length ? open(...to) : null })(window.open.bind(window))"
+)
 
 
 async def build(visit: Visit) -> None:
@@ -55,6 +59,11 @@ async def build(visit: Visit) -> None:
     ui.run_javascript(
         f"{NO_LINKS}; {fit}; new ResizeObserver(() => {fit}).observe(getElement({terminal.id}).$el);{focus}"
     )
+
+    async def look() -> None:
+        await visit.console_of(device_id)
+
+    follow(look, ended=view.leave)
     await view.open()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from nicegui import ui
+from nicegui import events, ui
 
 from cloudsdk.errors import CloudSdkError
 from cloudsdk.ota.task import UpgradeMode
@@ -56,6 +56,8 @@ class _Wizard:
             with ui.step("firmware", t("wizard.firmware"), icon="inventory_2"):
                 ui.label(t("wizard.firmware-how")).classes("soft")
                 self._order = ui.column().classes("order").props("data-mark=order")
+                grip, ghost = ".order-grip", "order-ghost"
+                self._order.make_sortable(on_end=self._dropped, handle=grip, ghost_class=ghost)
                 self._offer = ui.select({}, label=t("wizard.firmware-add")).props("outlined dense")
                 self._offer.classes("field").on_value_change(self._add)
                 self._next(self._chosen_firmware)
@@ -166,6 +168,7 @@ class _Wizard:
         with self._order:
             for place, firmware in enumerate(chosen):
                 with ui.row().classes("order-line"):
+                    ui.icon("drag_indicator").classes("order-grip").props("aria-hidden=true")
                     ui.label(f"{place + 1}.").classes("soft")
                     ui.label(_name(firmware)).classes("order-name")
                     ui.space()
@@ -183,6 +186,13 @@ class _Wizard:
     def _swap(self, place: int) -> None:
         chosen = self._plan.firmware
         chosen[place], chosen[place + 1] = chosen[place + 1], chosen[place]
+        self._show_order()
+
+    def _dropped(self, event: events.SortableEventArguments) -> None:
+        chosen = self._plan.firmware
+        # The places come from the browser.
+        if event.old_index in range(len(chosen)) and event.new_index in range(len(chosen)):
+            chosen.insert(event.new_index, chosen.pop(event.old_index))
         self._show_order()
 
     def _remove(self, place: int) -> None:

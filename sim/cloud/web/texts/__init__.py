@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sim.cloud.web.texts import accounts, common, devices, firmware, products, tasks
+from sim.cloud.web.texts import accounts, common, devices, errors, firmware, products, tasks
 
 Texts = dict[str, tuple[str, str]]
 
@@ -18,5 +18,11 @@ def _merged(*parts: Texts) -> Texts:
 
 
 TEXTS: Final = _merged(
-    common.TEXTS, accounts.TEXTS, devices.TEXTS, firmware.TEXTS, products.TEXTS, tasks.TEXTS
+    common.TEXTS,
+    accounts.TEXTS,
+    devices.TEXTS,
+    errors.TEXTS,
+    firmware.TEXTS,
+    products.TEXTS,
+    tasks.TEXTS,
 )

@@ -15,7 +15,7 @@ TEXTS: Final = {
     "login.other-do": ("Register", "注册"),
     "login.error": ("That did not work. Check what you entered.", "操作失败，请检查输入内容。"),
     "login.error.cloud.bad-login": ("User name or password is wrong.", "用户名或密码错误。"),
-    "login.error.cloud.too-many-attempts": (
+    "login.error.cloud.too-many-requests": (
         "Too many attempts. Wait a while, then try again.",
         "尝试次数过多，请稍后再试。",
     ),

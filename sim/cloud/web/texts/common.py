@@ -1,4 +1,4 @@
-"""Frame, forms, tables, errors."""
+"""Frame, forms, tables."""
 
 from typing import Final
 
@@ -37,15 +37,4 @@ TEXTS: Final = {
     "form.required": ("Needed", "必填"),
     "table.previous": ("Previous page", "上一页"),
     "table.next": ("Next page", "下一页"),
-    "error.cloud.bad-request": ("Not possible", "请求无效"),
-    "error.cloud.unknown-product": ("Unknown product", "未知产品"),
-    "error.cloud.unknown-device": ("Unknown device", "未知设备"),
-    "error.cloud.unknown-firmware": ("Unknown firmware", "未知固件"),
-    "error.cloud.unknown-task": ("Unknown task", "未知任务"),
-    "error.cloud.forbidden": ("Not allowed", "没有权限"),
-    "error.cloud.device-limit": ("Device limit reached", "设备数量已达上限"),
-    "error.cloud.duplicate-sn": ("SN is taken", "SN 已存在"),
-    "error.cloud.duplicate-product": ("Name is taken", "名称已存在"),
-    "error.cloud.package-refused": ("Package refused", "固件包被拒绝"),
-    "error.cloud.task-refused": ("Task refused", "任务被拒绝"),
 }

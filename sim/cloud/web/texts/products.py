@@ -57,7 +57,7 @@ TEXTS: Final = {
     ),
     "steps.run": ("Power on, or run a simulated device", "上电，或运行模拟设备"),
     "steps.run-why": (
-        "The first power-up activates the device; this page then shows it online. The second command waits "
+        "The first power-up activates the device; this page then shows it online. The second command asks "
         "for the ProductKey.",
         "首次上电时设备自动激活，之后此页面显示设备在线。第二条命令等待输入 ProductKey。",
     ),

@@ -56,8 +56,9 @@ TEXTS: Final = {
     "wizard.product": ("Product", "产品"),
     "wizard.firmware": ("Firmware", "固件"),
     "wizard.firmware-how": (
-        "Choose the firmware. It is installed in the order shown; the device restarts after each.",
-        "选择固件。按下方顺序安装，每个固件安装后设备会重启。",
+        "Choose the firmware. Drag it, or use the arrows: it is installed in the order shown, and the device "
+        "restarts after each.",
+        "选择固件，可拖动或用箭头调整顺序。按下方顺序安装，每个固件安装后设备会重启。",
     ),
     "wizard.firmware-add": ("Add firmware", "添加固件"),
     "wizard.up": ("Earlier", "上移"),
