@@ -10,6 +10,7 @@ from sim.cli.cloud.audit import audit
 from sim.cli.cloud.device import device
 from sim.cli.cloud.firmware import firmware
 from sim.cli.cloud.log import log
+from sim.cli.cloud.overview import overview
 from sim.cli.cloud.product import product
 from sim.cli.cloud.rekey import rekey
 from sim.cli.cloud.serve import serve
@@ -23,5 +24,5 @@ def cloud() -> None:
     """The reference cloud: serve it, and manage products, devices, firmware and OTA tasks."""
 
 
-for _command in (serve, account, token, product, device, firmware, task, log, shell, audit, rekey):
+for _command in (serve, overview, account, token, product, device, firmware, task, log, shell, audit, rekey):
     cloud.add_command(_command)

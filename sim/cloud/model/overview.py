@@ -48,5 +48,5 @@ def overview(work: Work) -> OverviewInfo:
         online=online,
         open_tasks=session.scalars(tasks.where(work.visible(), Task.state.in_(_OPEN))).one(),
         versions={str(version): number for version, number in session.execute(versions)},
-        failures=dict(session.execute(failures).tuples().all()),
+        failures=dict(session.execute(failures).all()),
     )

@@ -8,5 +8,5 @@ from sim.cloud.shapes import OverviewInfo
 
 class OverviewOperations(BaseOperations):
     def overview(self) -> OverviewInfo:
-        with self._work(Scope.READ) as work:
+        with self._look(Scope.READ) as work:
             return overview.overview(work)
