@@ -125,7 +125,7 @@ class DuplicateTokenError(CloudError):
 
 
 class LimitReachedError(CloudError):
-    """As many accounts, or tokens of an account, as there may be."""
+    """As many accounts, or products or tokens of an account, as there may be."""
 
     code = "cloud.limit-reached"
     http_status = 409

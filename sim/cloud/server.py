@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -37,6 +37,9 @@ from sim.cloud.service import Service
 from sim.cloud.sessions import Registration, Sessions
 from sim.cloud.tls import ServerTls
 from sim.cloud.worker import Worker
+
+if TYPE_CHECKING:
+    from sim.cloud.web.visit import Addresses
 
 MAX_PUBLIC_URL: Final = 160  # characters; the rest of the 255 of a firmware URL is token and name
 STOP_TIMEOUT: Final = 2  # seconds a firmware download may go on when the server stops
@@ -249,14 +252,25 @@ class CloudServer:
         if not self.config.console:
             return None
         from sim.cloud.web.console import Console  # NiceGUI takes its time
-        from sim.cloud.web.visit import Addresses, Cloud
+        from sim.cloud.web.visit import Cloud
 
-        addresses = Addresses(self.activation_url, self.http_url, self.mqtt_url)
+        addresses = self._addresses()
         console = Console(
             Cloud(service, worker, sessions, consoles, addresses), secure=self.config.tls is not None
         )
         await stack.enter_async_context(console.running())
         return console
+
+    def _addresses(self) -> "Addresses":
+        """What people are told: the public URL goes before the address that is listened on."""
+        from sim.cloud.web.visit import Addresses
+
+        public = self.config.public_url
+        if public is None:
+            return Addresses(self.activation_url, self.http_url, self.mqtt_url)
+        base, mqtt = public.rstrip("/"), urlsplit(self.mqtt_url)
+        host = _url_host(urlsplit(public).hostname or self.config.host)
+        return Addresses(base + ACTIVATION_PATH, base, f"{mqtt.scheme}://{host}:{mqtt.port}")
 
     async def _until_stop(
         self, stop: asyncio.Event, serving: "Sequence[asyncio.Task[None]]", broker: DeviceBroker

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from sim.cloud.errors import ForbiddenError, UnknownDownloadError
 from sim.cloud.firmware import FirmwareRequest
-from sim.cloud.model import transfers
+from sim.cloud.model import products, transfers
 from sim.cloud.model.tables import Base, Device, Download, Task, TaskDevice, Transfer
 from sim.cloud.model.work import OPERATOR_CALLER, Scope
 from sim.cloud.rollout import Selection
@@ -191,6 +191,15 @@ def test_what_belongs_to_a_device_or_product_goes_with_it() -> None:
     }
     assert "device_tags.device_ref" in found
     assert {name for name, ondelete in found.items() if ondelete != "CASCADE"} == set()
+
+
+def test_products_of_an_account_are_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "MAX_PRODUCTS", 2)
+    for name in ("a", "b"):
+        service.create_product(name)
+    assert refused(service.create_product, "c") == "cloud.limit-reached"
+    service.delete_product("a")
+    service.create_product("c")
 
 
 def test_products_come_in_pages(service: Service) -> None:

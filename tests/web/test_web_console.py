@@ -57,6 +57,20 @@ def test_pages_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert {answer.status_code for answer in unknown} == {404}
 
 
+def test_the_command_shown_names_the_public_url(tmp_path: Path) -> None:
+    config = CloudConfig(tmp_path, http_port=0, mqtt_port=0, console=True, public_url="https://c.example/")
+    with CloudServer(config) as server, requests.Session() as session:
+        form = {"name": "reader", "password": "a long password"}
+        session.post(server.http_url + "/register", data=form, allow_redirects=False, timeout=30)
+        api = server.http_url + "/api/v1"
+        csrf = session.get(api + "/session", timeout=30).json()["csrf_token"]
+        fields = {"X-CSRF-Token": csrf}
+        product = session.post(api + "/products", json={"name": "lamp"}, headers=fields, timeout=30).json()
+        page = session.get(f"{server.http_url}/products/{product['product_id']}", timeout=30).text
+        assert "--activation-url https://c.example/devices/active " in page
+        assert f"--mqtt-url mqtt://c.example:{urlsplit(server.mqtt_url).port}" in page
+
+
 SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport="
 
 

@@ -12,6 +12,7 @@ from sim.cloud.errors import (
     AmbiguousNameError,
     BadRequestError,
     DuplicateProductError,
+    LimitReachedError,
     NotEmptyError,
     PublishedError,
     UnknownProductError,
@@ -33,6 +34,7 @@ from sim.cloud.shapes import (
 )
 
 MAX_DEVICE_LIMIT: Final = 1_000_000
+MAX_PRODUCTS: Final = 1000  # of an account; the console offers so many to choose from
 _NO_DEVICES: Final = DeviceCounts(total=0, activated=0, online=0)
 
 
@@ -49,8 +51,8 @@ def create_product(
 ) -> ProductInfo:
     """Create a product and issue ProductID and ProductKey (platform 2.1, 2.2). The result holds the key.
 
-    Without an `account` it belongs to the caller's. Raises `BadRequestError`, `DuplicateProductError` or
-    `UnknownAccountError`.
+    Without an `account` it belongs to the caller's. Raises `BadRequestError`, `DuplicateProductError`,
+    `LimitReachedError` or `UnknownAccountError`.
     """
     _check_name(name)
     _check_texts(kind=kind, model=model, connection=connection)
@@ -58,6 +60,9 @@ def create_product(
     _check_limit(device_limit)
     owner = owner_account(work, account)
     _check_free(work, owner.id, name)
+    count = select(func.count(Product.id)).where(Product.account_id == owner.id)
+    if work.session.scalars(count).one() >= MAX_PRODUCTS:
+        raise LimitReachedError(f"the account has all of its {MAX_PRODUCTS} products: delete one")
     product_id, key = secrets.token_hex(8), str(uuid.uuid4())
     product = Product(
         account=owner,
