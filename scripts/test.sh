@@ -6,4 +6,5 @@ scripts/setup.sh gcc libc6-dev mosquitto mosquitto-clients postgresql chromium t
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-.venv/bin/python -m pytest "$@"
+# The tests wait more than they compute; a file stays with one worker, since its tests share servers.
+.venv/bin/python -m pytest -n 3 --dist loadfile "$@"
