@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from cloudsdk.ota.header import HEADER_SIZE, RblHeader
+from cloudsdk.ota.header import HEADER_SIZE, Encryption, RblHeader
 from cloudsdk.ota.pack import pack
+from cloudsdk.ota.package import DEFAULT_IV, DEFAULT_KEY
 from flash_images import samples
 from sim.flash.layout import load_board
 from sim.fleet.device import FleetDevice
@@ -245,9 +246,16 @@ def make_package(board: str, model: m.Upgrade) -> bytes:
     raw = samples.application(model.version, link_address=layout.app.link_address, size=model.size)
     name = _NOWHERE if model.bad == "partition" else layout.app.partition
     flavour: Any = "qboot" if layout.bootloader.kind == "qboot" else "official"
-    package = pack(raw, name=name, version=model.version, timestamp=TIMESTAMP, flavour=flavour)
+    facts: dict[str, Any] = {
+        "name": name,
+        "version": model.version,
+        "timestamp": TIMESTAMP,
+        "flavour": flavour,
+    }
     if model.bad != "hash":
-        return package
+        return pack(raw, **facts)
+    # Encrypted, since a cloud refuses a wrong hash that it can see.
+    package = pack(raw, **facts, encryption=Encryption.AES256, key=DEFAULT_KEY, iv=DEFAULT_IV)
     header = RblHeader.unpack(package)
     return replace(header, raw_hash=header.raw_hash ^ 1).with_crc().pack() + package[HEADER_SIZE:]
 

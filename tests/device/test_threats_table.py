@@ -15,7 +15,11 @@ def test_every_row_names_a_test_that_exists() -> None:
         for found in re.finditer(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
     } | {path.name for path in TESTS.rglob("test_*.py")}
     text = TABLE.read_text()
-    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    rows = [
+        line
+        for line in text.splitlines()
+        if line.startswith("| ") and not line.startswith("| fault or attack")
+    ]
     assert len(rows) > 15
     for row in rows:
         named = re.findall(r"`(?:[\w/]+/)?(test_[\w.*]+)`", row.rsplit("|", 2)[1])

@@ -236,6 +236,9 @@ def pytest_unconfigure():
 
 def test_a_real_cloud(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUDSIM_PRODUCT_KEY", "")
+    # The run inside is one of its own, whoever runs this test.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
     pytester.makeconftest(REMOTE_CONFTEST)
     pytester.makeini(
         "[pytest]\ncloudsim_identities = known.csv\ncloudsim_cloud_admin = conftest:Admin\npythonpath = ."

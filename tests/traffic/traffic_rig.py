@@ -15,6 +15,7 @@ from cloudsdk.route import Address, Link
 from flash_images import samples
 from sim.board import furnish, make_board
 from sim.cloud.client import AdminClient
+from sim.cloud.rollout import Selection
 from sim.cloud.server import CloudServer
 from sim.device import Device
 from sim.flash.layout import load_board
@@ -71,7 +72,12 @@ class World:
             package = self.folder / "app.rbl"
             package.write_bytes(pack(raw, name="app", version="2.0.0", timestamp=1546300800))
             existing = [self.admin.upload_firmware(package, self.product)]
-        task = self.admin.create_task(self.product, "1.0", [existing[0]["id"]], [sn])["id"]
+        task = self.admin.create_task(
+            self.product,
+            firmware_ids=[existing[0]["id"]],
+            selection=Selection((sn,)),
+            version="1.0",
+        )["id"]
         return lambda: all(each["state"] == "done" for each in self.admin.show_task(task)["devices"])
 
     @contextlib.contextmanager

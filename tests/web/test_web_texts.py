@@ -82,7 +82,7 @@ def test_every_error_that_a_page_can_meet_has_a_text() -> None:
     elsewhere = {
         *("data-in-use", "listen", "mosquitto-failed", "mosquitto-missing", "port-in-use", "schema-version"),
         *("bad-message", "bad-sign", "unknown-download", "console-in-use", "console-full", "unknown-host"),
-        *("unreachable", "vault-key"),
+        *("unreachable", "vault-key", "not-running"),
         *("account-disabled", "duplicate-account", "registration-closed"),
     }
     wanted = {error.code for error in family(CloudError)} - {f"cloud.{name}" for name in elsewhere}
