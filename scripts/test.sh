@@ -7,4 +7,4 @@ scripts/setup.sh gcc libc6-dev mosquitto mosquitto-clients postgresql chromium t
 .venv/bin/ruff format --check .
 .venv/bin/mypy
 # The tests wait more than they compute; a file stays with one worker, since its tests share servers.
-.venv/bin/python -m pytest -n 3 --dist loadfile "$@"
+.venv/bin/python -m pytest -n 2 --dist loadfile "$@"

@@ -349,7 +349,7 @@ def test_ctrl_c_leaves_no_thread_and_no_process(pytester: pytest.Pytester) -> No
             time.sleep(0.02)
         assert len(processes_of(base)) > 1  # the broker
         os.kill(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
         assert process.returncode == pytest.ExitCode.INTERRUPTED, output
         assert not processes_of(base)
         assert (pytester.path / "threads.txt").read_text() == ""
