@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudsdk.errors import UsageError
 from sim.cloud.app import ACTIVATION_PATH, CloudApp
@@ -370,7 +370,7 @@ def _uvicorn_config(app: CloudApp, tls: ServerTls | None, connections: int) -> u
     files = (tls.certificate, tls.key, tls.client_ca) if tls is not None else (None, None, None)
     certificate, key, client_ca = files
     return uvicorn.Config(
-        app.asgi,
+        _quiet_when_cut_short(app.asgi),
         http=http_protocol(connections),  # keeps the case of header names (cloudsdk-protocol 1.3)
         ws="websockets-sansio",
         ws_max_size=MAX_SOCKET_MESSAGE,
@@ -386,6 +386,16 @@ def _uvicorn_config(app: CloudApp, tls: ServerTls | None, connections: int) -> u
         ssl_ca_certs=client_ca and str(client_ca),
         ssl_cert_reqs=ssl.CERT_NONE if client_ca is None else ssl.CERT_REQUIRED,
     )
+
+
+def _quiet_when_cut_short(app: ASGIApp) -> ASGIApp:
+    """Requests that outlast the patience of a stop are cancelled; uvicorn would print a traceback of each."""
+
+    async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
+    return quiet
 
 
 @contextlib.asynccontextmanager

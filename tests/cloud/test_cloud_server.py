@@ -184,7 +184,9 @@ def test_malformed_admin_requests_are_coded(body: bytes, server: CloudServer) ->
     assert (response.status_code, response.json()["code"]) == (400, "cloud.bad-request")
 
 
-def test_download_cut_by_stopping_is_accounted_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_cut_by_stopping_is_accounted_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("sim.cloud.server.STOP_TIMEOUT", 0)
     package = tmp_path / "large.rbl"
     raw = bytes(24 * 1024 * 1024)
@@ -206,6 +208,7 @@ def test_download_cut_by_stopping_is_accounted_for(tmp_path: Path, monkeypatch: 
         server.stop()
     [transfer] = service.transfers("SN1")
     assert transfer["outcome"] == "aborted"
+    assert not [record for record in caplog.records if record.exc_info]
     assert 1000 <= transfer["bytes_sent"] < package.stat().st_size
     service.close()
 
